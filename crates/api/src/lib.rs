@@ -1,0 +1,40 @@
+//! Object types that loops read and write.
+//!
+//! Here live the slim entries that the cache keeps ([`Pod`], [`ReplicaSet`], [`ReplicationController`], [`Deployment`]), and the small values
+//! that they are made of: [`Meta`], [`OwnerReference`], [`Selector`], [`Condition`], [`IntOrPercent`], [`Template`]. Decoding one object from
+//! the bytes a server sent is [`Object::decode`]. What never lives here: IO, clocks, decisions.
+//!
+//! Start reading at [`Meta`], then [`Pod`] (the smallest entry) and [`Document`] (how a whole object is edited without losing fields that
+//! this program does not know).
+
+mod condition;
+mod deployment;
+mod document;
+mod ids;
+mod labels;
+mod meta;
+mod percent;
+mod pod;
+mod quantity;
+mod replicas;
+mod resource;
+mod selector;
+mod template;
+mod wire;
+
+pub use condition::{Condition, ConditionStatus, time_text};
+pub use deployment::{Deployment, DeploymentStatus, Strategy};
+pub use document::Document;
+pub use ids::{Key, Name, Uid, Version};
+pub use labels::{Labels, Pool};
+pub use meta::{Meta, OwnerReference};
+pub use percent::{IntOrPercent, PercentError};
+pub use pod::{Phase, Pod};
+pub use quantity::same_quantity;
+pub use replicas::{ReplicaSet, ReplicaSetStatus, ReplicationController, Replicated};
+pub use resource::{
+    DEPLOYMENTS, EVENTS, Kind, LEASES, NAMESPACES, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource,
+};
+pub use selector::{Operator, Requirement, Selector, SelectorError};
+pub use template::{POD_TEMPLATE_HASH, Template};
+pub use wire::{DecodeError, Object};

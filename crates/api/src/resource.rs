@@ -1,0 +1,91 @@
+use std::fmt;
+
+/// What the API server calls a resource: where it is served and what its objects are called.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Resource {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// API version, such as `v1`.
+    pub version: &'static str,
+    /// Plural, lower-case name in paths, such as `replicasets`.
+    pub plural: &'static str,
+    /// Kind of one object, such as `ReplicaSet`.
+    pub kind: &'static str,
+    /// Whether objects live in namespaces.
+    pub namespaced: bool,
+}
+
+/// A resource by reference: kinds are few and live as long as the process.
+pub type Kind = &'static Resource;
+
+impl Resource {
+    /// `group/version`, or `version` for the core group: the `apiVersion` of its objects.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// `plural.group`, or the plural for the core group: the form of upstream's messages.
+    pub fn group_resource(&self) -> String {
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// Path of the collection in `namespace`, or of the whole cluster where `None`.
+    pub fn collection_path(&self, namespace: Option<&str>) -> String {
+        let root = if self.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", self.group) };
+        match namespace {
+            Some(ns) if self.namespaced => format!("{root}/{}/namespaces/{ns}/{}", self.version, self.plural),
+            _ => format!("{root}/{}/{}", self.version, self.plural),
+        }
+    }
+
+    /// Path of one object, with an optional subresource such as `status`.
+    pub fn object_path(&self, namespace: &str, name: &str, subresource: Option<&str>) -> String {
+        let mut path = self.collection_path(Some(namespace));
+        path.push('/');
+        path.push_str(name);
+        if let Some(sub) = subresource {
+            path.push('/');
+            path.push_str(sub);
+        }
+        path
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.group_resource())
+    }
+}
+
+const fn namespaced(group: &'static str, version: &'static str, plural: &'static str, kind: &'static str) -> Resource {
+    Resource { group, version, plural, kind, namespaced: true }
+}
+
+/// `pods`.
+pub static PODS: Resource = namespaced("", "v1", "pods", "Pod");
+/// `replicationcontrollers`.
+pub static REPLICATION_CONTROLLERS: Resource = namespaced("", "v1", "replicationcontrollers", "ReplicationController");
+/// `events` of the core group, which the stock manager writes.
+pub static EVENTS: Resource = namespaced("", "v1", "events", "Event");
+/// `namespaces`.
+pub static NAMESPACES: Resource =
+    Resource { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false };
+/// `replicasets.apps`.
+pub static REPLICA_SETS: Resource = namespaced("apps", "v1", "replicasets", "ReplicaSet");
+/// `deployments.apps`.
+pub static DEPLOYMENTS: Resource = namespaced("apps", "v1", "deployments", "Deployment");
+/// `leases.coordination.k8s.io`.
+pub static LEASES: Resource = namespaced("coordination.k8s.io", "v1", "leases", "Lease");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_follow_the_groups() {
+        assert_eq!(PODS.object_path("ns", "a", None), "/api/v1/namespaces/ns/pods/a");
+        assert_eq!(REPLICA_SETS.object_path("ns", "a", Some("status")), "/apis/apps/v1/namespaces/ns/replicasets/a/status");
+        assert_eq!(DEPLOYMENTS.collection_path(None), "/apis/apps/v1/deployments");
+        assert_eq!(NAMESPACES.object_path("", "x", None), "/api/v1/namespaces/x");
+    }
+}

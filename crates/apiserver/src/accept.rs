@@ -1,0 +1,68 @@
+//! What form of answer a client accepts.
+
+use http::HeaderMap;
+
+use crate::status::ApiError;
+
+/// How objects are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// As stored.
+    Plain,
+    /// As a table.
+    Table,
+    /// Metadata only.
+    Partial,
+}
+
+/// The negotiated form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accept {
+    /// How objects are shown.
+    pub shape: Shape,
+    /// As YAML instead of JSON.
+    pub yaml: bool,
+}
+
+/// Reads the `Accept` header. 406 when nothing in it can be served.
+pub fn negotiate(headers: &HeaderMap, watch: bool) -> Result<Accept, ApiError> {
+    let header = headers.get(http::header::ACCEPT).and_then(|h| h.to_str().ok()).unwrap_or("");
+    if header.trim().is_empty() {
+        return Ok(Accept { shape: Shape::Plain, yaml: false });
+    }
+    for clause in header.split(',') {
+        let mut parts = clause.split(';').map(str::trim);
+        let yaml = match parts.next().unwrap_or("") {
+            "application/json" | "*/*" | "application/*" => false,
+            "application/yaml" if !watch => true,
+            _ => continue,
+        };
+        let (mut kind, mut group, mut version) = ("", "", "");
+        for p in parts {
+            match p.split_once('=') {
+                Some(("as", v)) => kind = v,
+                Some(("g", v)) => group = v,
+                Some(("v", v)) => version = v,
+                _ => {}
+            }
+        }
+        let meta = group == "meta.k8s.io" && version == "v1";
+        let shape = match kind {
+            "" => Shape::Plain,
+            "Table" if meta => Shape::Table,
+            "PartialObjectMetadata" | "PartialObjectMetadataList" if meta => Shape::Partial,
+            _ => continue,
+        };
+        return Ok(Accept { shape, yaml });
+    }
+    let list = if watch {
+        "application/json, application/json;stream=watch"
+    } else {
+        "application/json, application/yaml"
+    };
+    Err(ApiError::new(
+        406,
+        "NotAcceptable",
+        format!("only the following media types are accepted: {list}, application/vnd.kubernetes.protobuf"),
+    ))
+}

@@ -1,0 +1,240 @@
+//! One connection: requests in, answers out.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, error};
+
+use super::BODY_LIMIT;
+use super::auth::{Shown, Tokens, shown};
+use super::stall::Stalling;
+use crate::{Body, Request, Response, Server, UserInfo, WatchStream};
+
+/// How long a connection may wait for the head of its next request. Longer than the 90 seconds after which Go's and kube's clients
+/// close idle connections by themselves, so that the server never closes one that a client is about to use.
+const HEAD_LIMIT: Duration = Duration::from_secs(120);
+/// How long a request body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Most requests at once on one HTTP/2 connection, watches included.
+const STREAM_LIMIT: u32 = 1_000;
+/// Largest request head, as Go's server has it.
+const HEAD_SIZE: u32 = 1 << 20;
+/// How often a silent HTTP/2 peer is asked whether it still lives, and how long it has for its answer.
+const PING: Duration = Duration::from_secs(30);
+
+/// What all connections share.
+pub(super) struct Front {
+    pub(super) server: Arc<Server>,
+    pub(super) tokens: Tokens,
+}
+
+/// Serves one connection until the peer leaves or the server stops.
+pub(super) async fn serve(stream: TlsStream<Stalling<TcpStream>>, front: Arc<Front>, stopped: watch::Receiver<bool>) {
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let builder = builder(http2);
+    let stop = stopped.clone();
+    let service = service_fn(move |request| {
+        let (front, stop) = (Arc::clone(&front), stop.clone());
+        async move { Ok::<_, Infallible>(answer(&front, request, stop).await) }
+    });
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = stopping(stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        debug!(%error, "connection ended");
+    }
+}
+
+fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAM_LIMIT)
+        .max_header_list_size(HEAD_SIZE)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024)
+        .max_send_buf_size(256 * 1024)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    if http2 { builder.http2_only() } else { builder.http1_only() }
+}
+
+async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Receiver<bool>) -> http::Response<Outgoing> {
+    let (mut head, body) = request.into_parts();
+    let user = match shown(&head.headers) {
+        Shown::Nothing => UserInfo::anonymous(),
+        Shown::Bearer(token) => match front.tokens.get(token) {
+            Some(user) => user.clone(),
+            None => return finish(failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".into()), false, stop),
+        },
+    };
+    let bodyless = head.method == Method::HEAD;
+    if bodyless {
+        head.method = Method::GET;
+    }
+    let body = match gather(body).await {
+        Ok(body) => body,
+        Err(response) => return finish(response, bodyless, stop),
+    };
+    let request = Request {
+        method: head.method,
+        path: percent_decoded(head.uri.path()),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers,
+        body,
+        user,
+    };
+    let response = std::panic::catch_unwind(AssertUnwindSafe(|| front.server.handle(&request))).unwrap_or_else(|_| {
+        error!(method = %request.method, path = %request.path, "an answer panicked");
+        let message = format!("This request caused apiserver to panic. Look in the logs for details: {} {}", request.method, request.path);
+        failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+    });
+    finish(response, bodyless, stop)
+}
+
+/// Reads the whole body, or says why not.
+async fn gather(body: Incoming) -> Result<Bytes, Response> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let too_large = || {
+        let message = format!("Request entity too large: limit is {BODY_LIMIT}");
+        failure(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    };
+    if body.size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY_LIMIT).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(failure(StatusCode::BAD_REQUEST, "BadRequest", format!("the request body could not be read: {error}"))),
+        Err(_) => Err(failure(StatusCode::REQUEST_TIMEOUT, "Timeout", "the request body did not arrive in time".into())),
+    }
+}
+
+/// A `Status` that the edge itself answers with.
+fn failure(status: StatusCode, reason: &str, message: String) -> Response {
+    let code = status.as_u16();
+    Response::json(
+        status,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code}),
+    )
+}
+
+fn finish(response: Response, bodyless: bool, stop: watch::Receiver<bool>) -> http::Response<Outgoing> {
+    let Response { status, mut headers, body } = response;
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    let body = match body {
+        Body::Full(bytes) if bodyless => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            Outgoing::Full(Bytes::new())
+        }
+        Body::Full(bytes) => Outgoing::Full(bytes),
+        Body::Watch(_) if bodyless => Outgoing::Full(Bytes::new()),
+        Body::Watch(stream) => Outgoing::Watch(stream, Box::pin(stopping(stop))),
+    };
+    let mut answer = http::Response::new(body);
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+async fn stopping(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The body of an answer. A watch is only asked for its next line when the connection has room for it: what a slow reader leaves
+/// behind stays in the watch's own queue, which is bounded.
+pub(super) enum Outgoing {
+    Full(Bytes),
+    Watch(WatchStream, Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Outgoing::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Outgoing::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Outgoing::Watch(stream, stop) => {
+                if stop.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                stream.as_mut().poll_next(cx).map(|item| item.map(|line| Ok(Frame::data(line))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Outgoing::Full(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Outgoing::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Outgoing::Watch(..) => SizeHint::default(),
+        }
+    }
+}
+
+/// Undoes percent-encoding; what is not validly encoded stays as it is.
+fn percent_decoded(path: &str) -> String {
+    if !path.contains('%') {
+        return path.to_owned();
+    }
+    let bytes = path.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+        match (bytes[i], digit(i + 1), digit(i + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                i += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_decoded;
+
+    #[test]
+    fn percent_encoding_is_undone_and_broken_encoding_left_alone() {
+        assert_eq!(percent_decoded("/api/v1/namespaces"), "/api/v1/namespaces");
+        assert_eq!(percent_decoded("/roles/system%3Acontroller%3Ajob"), "/roles/system:controller:job");
+        assert_eq!(percent_decoded("/a%zz%2"), "/a%zz%2");
+        assert_eq!(percent_decoded("/a%ff"), "/a%ff");
+    }
+}

@@ -1,0 +1,160 @@
+//! The server behind a socket: TLS, HTTP/1.1 and HTTP/2, bearer tokens.
+//!
+//! Lives here: connections, their limits and their ends, and authentication. Everything that an answer says is the core's
+//! ([`Server::handle`]); the edge only answers by itself where no core is asked: 401, 413, and 408 for a body that never comes.
+
+mod auth;
+mod connection;
+mod identity;
+mod stall;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+pub use auth::Tokens;
+pub use identity::{Identity, LOCAL_NAMES};
+
+use crate::Server;
+
+/// Largest request body, as on a real server (`MaxRequestBodyBytes`).
+pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// Most connections at once; further ones wait in the listen queue. Above the 10,000 idle ones that a test opens.
+const CONNECTION_LIMIT: usize = 20_000;
+/// How long a peer may take for its TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// How long connections may take to end their answers once the server stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a server could not be put behind a socket.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The address is taken: try another port.
+    #[error("{addr} is in use")]
+    AddressInUse {
+        /// The address asked for.
+        addr: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The certificates could not be made.
+    #[error("cannot make the server's certificates: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// The certificates were refused by the TLS library.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// What a listener needs.
+#[derive(Debug)]
+pub struct EdgeOptions {
+    /// Address to listen on; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// Certificates, see [`Identity::generate`].
+    pub tls: Identity,
+    /// Static tokens.
+    pub tokens: Tokens,
+}
+
+/// A listening server. Dropping it stops listening at once; [`EdgeHandle::shutdown`] lets answers end first.
+#[derive(Debug)]
+pub struct EdgeHandle {
+    local_addr: SocketAddr,
+    ca_pem: String,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl EdgeHandle {
+    /// Where the server listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The certificate of the authority that clients must trust.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Takes no more requests, ends watches, and returns when all connections are closed (two seconds at most).
+    pub async fn shutdown(mut self) {
+        let _ = self.stop.send(true);
+        if tokio::time::timeout(FAREWELL, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+impl Drop for EdgeHandle {
+    fn drop(&mut self) {
+        // The task owns the connections: they end with it.
+        self.task.abort();
+    }
+}
+
+/// Listens on `options.addr` and answers requests with `server` until the handle is shut down or dropped.
+///
+/// # Errors
+/// [`EdgeError::AddressInUse`] when another process has the port.
+pub async fn serve(server: Arc<Server>, options: EdgeOptions) -> Result<EdgeHandle, EdgeError> {
+    let EdgeOptions { addr, tls, tokens } = options;
+    let listener = TcpListener::bind(addr).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => EdgeError::AddressInUse { addr },
+        _ => EdgeError::Listen { addr, source },
+    })?;
+    let local_addr = listener.local_addr().map_err(|source| EdgeError::Listen { addr, source })?;
+    let ca_pem = tls.ca_pem().to_owned();
+    let acceptor = TlsAcceptor::from(Arc::new(tls.into_server_config()?));
+    let (stop, stopped) = watch::channel(false);
+    let front = Arc::new(connection::Front { server, tokens });
+    let task = tokio::spawn(accept(listener, acceptor, front, stopped));
+    Ok(EdgeHandle { local_addr, ca_pem, stop, task })
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, front: Arc<connection::Front>, mut stopped: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+                (place, listener.accept().await)
+            } => accepted,
+        };
+        let (place, socket) = match accepted {
+            (place, Ok((socket, _))) => (place, socket),
+            (_, Err(error)) => {
+                // Out of file descriptors, or a peer that hung up in the queue: neither ends the server.
+                debug!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
+        let (acceptor, front, stopped) = (acceptor.clone(), Arc::clone(&front), stopped.clone());
+        connections.spawn(async move {
+            let _place = place;
+            let _ = socket.set_nodelay(true);
+            match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stall::Stalling::new(socket, stall::PATIENCE))).await {
+                Ok(Ok(stream)) => connection::serve(stream, front, stopped).await,
+                Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+                Err(_) => debug!("TLS handshake timed out"),
+            }
+        });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}

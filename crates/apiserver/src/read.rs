@@ -1,0 +1,544 @@
+//! Reading: one object, lists and watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::accept::{self, Accept, Shape};
+use crate::registry::Resource;
+use crate::request::{Body, Response};
+use crate::selector::fields::FieldSelector;
+use crate::selector::labels::LabelSelector;
+use crate::server::{Call, Server};
+use crate::status::{ApiError, Cause};
+use crate::store::watch::{Filter, Plan, View};
+use crate::store::{Compacted, Stored};
+use crate::{convert, table};
+
+/// Watches without a timeout of their own end after this; a real server draws from 30 to 60 minutes.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+
+/// Answers with one document in the accepted form.
+pub(crate) fn object_response(call: &Call<'_>, status: StatusCode, doc: Value) -> Result<Response, ApiError> {
+    let accept = accept::negotiate(&call.req.headers, false)?;
+    let doc = shaped_one(call, accept, doc);
+    Ok(encode(accept, status, &doc))
+}
+
+fn shaped_one(call: &Call<'_>, accept: Accept, doc: Value) -> Value {
+    if doc["kind"] == "Status" {
+        return doc;
+    }
+    match accept.shape {
+        Shape::Plain => doc,
+        Shape::Partial => partial(&doc),
+        Shape::Table => {
+            let rv = doc["metadata"]["resourceVersion"].clone();
+            let mut t = render(call, &[doc]);
+            if !rv.is_null() {
+                t["metadata"] = json!({"resourceVersion": rv});
+            }
+            t
+        }
+    }
+}
+
+fn render(call: &Call<'_>, docs: &[Value]) -> Value {
+    let include = match call.query.get("includeObject") {
+        "" => "Metadata",
+        other => other,
+    };
+    table::render(&call.resource, docs, call.server.options.clock.now(), include)
+}
+
+/// The metadata-only form of a document.
+pub(crate) fn partial(doc: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": doc["metadata"]})
+}
+
+/// Encodes an answer as JSON or YAML.
+pub(crate) fn encode(accept: Accept, status: StatusCode, doc: &Value) -> Response {
+    if accept.yaml
+        && let Ok(text) = serde_saphyr::to_string(doc)
+    {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+        return Response { status, headers, body: Body::Full(Bytes::from(text)) };
+    }
+    Response::json(status, doc)
+}
+
+/// GET of one object.
+pub(crate) fn get(call: &Call<'_>) -> Result<Response, ApiError> {
+    let name = call.route.name.unwrap_or("");
+    let accept = accept::negotiate(&call.req.headers, false)?;
+    match call.query.get("resourceVersion") {
+        "" => {}
+        rv => match rv.parse::<u64>() {
+            Ok(n) => newer_than_now(call.server, n)?,
+            Err(e) => {
+                let mut err = ApiError::new(500, "", format!("invalid resource version {rv:?}: {e}"));
+                err.message = format!("resourceVersion: Invalid value: {rv:?}: strconv.ParseUint: parsing {rv:?}: invalid syntax");
+                return Err(err);
+            }
+        },
+    }
+    let stored = call
+        .server
+        .store
+        .get(&call.resource.storage_key(), &call.key(name))
+        .ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+    if accept.shape == Shape::Plain && !accept.yaml && call.resource.hub.is_none() && !call.resource.custom {
+        return Ok(Response::json_bytes(StatusCode::OK, stored.bytes.clone()));
+    }
+    let doc = shaped_one(call, accept, convert::served(call.server, &call.resource, &stored));
+    Ok(encode(accept, StatusCode::OK, &doc))
+}
+
+fn newer_than_now(server: &Server, rv: u64) -> Result<(), ApiError> {
+    let current = server.store.revision();
+    if rv <= current {
+        return Ok(());
+    }
+    let mut e = ApiError::new(504, "Timeout", format!("Timeout: Too large resource version: {rv}, current: {current}"))
+        .with_causes(&[Cause::new("ResourceVersionTooLarge", "", "Too large resource version")]);
+    e.retry_after = Some(1);
+    Err(e)
+}
+
+/// What a list or watch selects.
+pub(crate) fn filter(call: &Call<'_>) -> Result<Filter, ApiError> {
+    let labels = LabelSelector::parse(call.query.get("labelSelector")).map_err(|e| {
+        let text = format!("unable to parse requirement: {e}");
+        ApiError::bad_request(text)
+    })?;
+    let mut fields = FieldSelector::parse(call.query.get("fieldSelector"), &call.resource).map_err(ApiError::bad_request)?;
+    if let Some(name) = call.route.name {
+        fields = fields.and_name(name);
+    }
+    let prefix = call.route.namespace.map_or(String::new(), |ns| format!("{ns}/"));
+    Ok(Filter { prefix, labels, fields })
+}
+
+fn list_options_invalid(causes: Vec<Cause>) -> Result<(), ApiError> {
+    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &causes)) }
+}
+
+/// The rules of `metav1.ListOptions` (apimachinery `ValidateListOptions`).
+fn validate_list_options(call: &Call<'_>, watch: bool) -> Result<(), ApiError> {
+    let q = &call.query;
+    let (rv, matching, cont) = (q.get("resourceVersion"), q.get("resourceVersionMatch"), q.get("continue"));
+    let forbidden = |field: &str, text: &str| Cause::new("FieldValueForbidden", field, format!("Forbidden: {text}"));
+    let unsupported = |list: &str| {
+        Cause::new(
+            "FieldValueNotSupported",
+            "resourceVersionMatch",
+            format!("Unsupported value: {matching:?}: supported values: {list}"),
+        )
+    };
+    let mut causes = Vec::new();
+    if watch && q.opt("sendInitialEvents").is_some() {
+        if matching.is_empty() {
+            causes.push(forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        } else if matching != "NotOlderThan" {
+            causes.push(unsupported("\"NotOlderThan\""));
+        }
+        if !cont.is_empty() {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+        }
+        return list_options_invalid(causes);
+    }
+    if watch {
+        if !matching.is_empty() {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+        }
+        return list_options_invalid(causes);
+    }
+    if !matching.is_empty() {
+        if rv.is_empty() {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        if !cont.is_empty() {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            causes.push(unsupported("\"Exact\", \"NotOlderThan\", \"\""));
+        }
+        if matching == "Exact" && rv == "0" {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+        }
+    }
+    if q.opt("sendInitialEvents").is_some() {
+        causes.push(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
+    list_options_invalid(causes)
+}
+
+fn number(call: &Call<'_>, name: &str) -> Result<i64, ApiError> {
+    match call.query.get(name) {
+        "" => Ok(0),
+        v => v.parse().map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax"))),
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Token {
+    v: String,
+    rv: i64,
+    start: String,
+}
+
+fn encode_token(rv: i64, last: &str, prefix: &str) -> String {
+    let start = format!("{}\u{0}", last.strip_prefix(prefix).unwrap_or(last));
+    let json = serde_json::to_vec(&Token { v: "meta.k8s.io/v1".into(), rv, start }).expect("a token always encodes");
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json)
+}
+
+fn decode_token(token: &str) -> Result<Token, ApiError> {
+    let bad = |text: &str| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {text}"));
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(token.trim_end_matches('='))
+        .map_err(|e| bad(&format!("{e}")))?;
+    let t: Token = serde_json::from_slice(&bytes).map_err(|e| bad(&format!("{e}")))?;
+    if t.v != "meta.k8s.io/v1" {
+        return Err(bad(&format!("server does not recognize this encoded version {:?}", t.v)));
+    }
+    if t.rv == 0 {
+        return Err(bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+    }
+    if t.start.is_empty() {
+        return Err(bad("encoded start key empty (version meta.k8s.io/v1)"));
+    }
+    if t.start.split('/').any(|p| p == "..") {
+        return Err(bad(&format!("{:?}", t.start)));
+    }
+    Ok(t)
+}
+
+const EXPIRED_CONTINUE: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+
+/// One page of a list.
+pub(crate) struct Page {
+    /// Revision of the list.
+    pub(crate) rv: u64,
+    /// The objects.
+    pub(crate) items: Vec<Arc<Stored>>,
+    /// Token of the next page.
+    pub(crate) next: Option<String>,
+    /// How many follow; unknown with selectors.
+    pub(crate) remaining: Option<usize>,
+}
+
+impl Page {
+    fn metadata(&self) -> Value {
+        let mut m = json!({"resourceVersion": self.rv.to_string()});
+        if let Some(t) = &self.next {
+            m["continue"] = t.as_str().into();
+        }
+        if let Some(n) = self.remaining {
+            m["remainingItemCount"] = n.into();
+        }
+        m
+    }
+}
+
+/// Finds the page that the query asks for.
+pub(crate) fn page(call: &Call<'_>) -> Result<Page, ApiError> {
+    validate_list_options(call, false)?;
+    let filter = filter(call)?;
+    let (store, log) = (&call.server.store, call.resource.storage_key());
+    let limit = number(call, "limit")?;
+    number(call, "timeoutSeconds")?;
+    let (rv_text, matching, cont) =
+        (call.query.get("resourceVersion"), call.query.get("resourceVersionMatch"), call.query.get("continue"));
+    let rv_asked: u64 = match rv_text {
+        "" => 0,
+        t => t.parse().map_err(|_| {
+            ApiError::bad_request(format!("resourceVersion: Invalid value: {t:?}: strconv.ParseUint: parsing {t:?}: invalid syntax"))
+        })?,
+    };
+    let (rv, mut items, after) = if cont.is_empty() {
+        newer_than_now(call.server, rv_asked)?;
+        if matching == "Exact" {
+            let items = store.list_at(&log, &filter.prefix, rv_asked).map_err(|Compacted { oldest }| {
+                ApiError::expired(format!("The resourceVersion for the provided list is too old: {rv_asked} ({oldest})"))
+            })?;
+            (rv_asked, items, None)
+        } else {
+            let (rv, items) = store.list(&log, &filter.prefix);
+            (rv, items, None)
+        }
+    } else {
+        let token = decode_token(cont)?;
+        if !matches!(rv_text, "" | "0") {
+            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let after = format!("{}{}", filter.prefix, token.start.trim_end_matches('\u{0}'));
+        if token.rv < 0 {
+            let (rv, items) = store.list(&log, &filter.prefix);
+            (rv, items, Some(after))
+        } else {
+            let rv = token.rv.unsigned_abs();
+            newer_than_now(call.server, rv)?;
+            let items = store.list_at(&log, &filter.prefix, rv).map_err(|_| {
+                let mut e = ApiError::expired(EXPIRED_CONTINUE);
+                e.continue_token = Some(encode_token(-1, &after, &filter.prefix));
+                e
+            })?;
+            (rv, items, Some(after))
+        }
+    };
+    if let Some(after) = after {
+        items.retain(|s| *s.key > *after);
+    }
+    if !filter.is_everything() {
+        items.retain(|s| filter.wants(s));
+    }
+    // The watch cache answers any-version lists whole.
+    let whole = cont.is_empty() && rv_text == "0";
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let (mut next, mut remaining) = (None, None);
+    if limit > 0 && items.len() > limit && !whole {
+        let left = items.len() - limit;
+        items.truncate(limit);
+        next = items.last().map(|s| encode_token(rv as i64, &s.key, &filter.prefix));
+        remaining = filter.is_everything().then_some(left);
+    }
+    Ok(Page { rv, items, next, remaining })
+}
+
+/// GET of a collection.
+pub(crate) fn list(call: &Call<'_>) -> Result<Response, ApiError> {
+    let accept = accept::negotiate(&call.req.headers, false)?;
+    let page = page(call)?;
+    respond_list(call, accept, &page)
+}
+
+/// The answer for a page.
+pub(crate) fn respond_list(call: &Call<'_>, accept: Accept, page: &Page) -> Result<Response, ApiError> {
+    let r = &call.resource;
+    let plain = accept.shape == Shape::Plain && !accept.yaml && r.hub.is_none() && !r.custom;
+    if plain {
+        return Ok(Response::json_bytes(StatusCode::OK, plain_list(r, page)));
+    }
+    let docs: Vec<Value> = page.items.iter().map(|s| convert::served(call.server, r, s)).collect();
+    let doc = match accept.shape {
+        Shape::Table => {
+            let mut t = render(call, &docs);
+            t["metadata"] = page.metadata();
+            t
+        }
+        Shape::Partial => json!({
+            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": page.metadata(),
+            "items": docs.iter().map(partial).collect::<Vec<_>>(),
+        }),
+        Shape::Plain => json!({
+            "kind": r.list_kind, "apiVersion": r.api_version(), "metadata": page.metadata(),
+            "items": docs.into_iter().map(|d| if r.custom { d } else { without_type(d) }).collect::<Vec<_>>(),
+        }),
+    };
+    Ok(encode(accept, StatusCode::OK, &doc))
+}
+
+fn without_type(mut doc: Value) -> Value {
+    if let Some(m) = doc.as_object_mut() {
+        m.shift_remove("kind");
+        m.shift_remove("apiVersion");
+    }
+    doc
+}
+
+/// Lists are put together from the stored bytes: items of a list carry no kind and apiVersion, which stand first in every document.
+fn plain_list(r: &Resource, page: &Page) -> Bytes {
+    let size: usize = page.items.iter().map(|s| s.bytes.len() + 1).sum();
+    let mut out = Vec::with_capacity(size + 256);
+    let head = json!({"kind": r.list_kind, "apiVersion": r.api_version(), "metadata": page.metadata()});
+    let head = serde_json::to_vec(&head).expect("a document always encodes");
+    out.extend_from_slice(&head[..head.len() - 1]);
+    out.extend_from_slice(b",\"items\":[");
+    let lead = type_lead(r);
+    for (i, s) in page.items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        match s.bytes.strip_prefix(lead.as_bytes()) {
+            Some(rest) => {
+                out.push(b'{');
+                out.extend_from_slice(rest);
+            }
+            None => out.extend_from_slice(&s.bytes),
+        }
+    }
+    out.extend_from_slice(b"]}\n");
+    Bytes::from(out)
+}
+
+/// How every stored document of a resource begins.
+pub(crate) fn type_lead(r: &Resource) -> String {
+    format!("{{\"kind\":{:?},\"apiVersion\":{:?},", r.kind, r.api_version())
+}
+
+struct PlainView {
+    kind: String,
+    api_version: String,
+    empty: Value,
+}
+
+impl View for PlainView {
+    fn object(&mut self, stored: &Stored) -> Bytes {
+        stored.bytes.clone()
+    }
+    fn is_plain(&self) -> bool {
+        true
+    }
+    fn bookmark(&mut self, rv: u64, end: bool) -> Bytes {
+        bookmark(&self.kind, &self.api_version, &self.empty, rv, end)
+    }
+}
+
+fn bookmark(kind: &str, api_version: &str, empty: &Value, rv: u64, end: bool) -> Bytes {
+    let mut meta = json!({"resourceVersion": rv.to_string()});
+    if end {
+        meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+    }
+    let mut doc = json!({"kind": kind, "apiVersion": api_version, "metadata": meta});
+    if let (Some(d), Some(e)) = (doc.as_object_mut(), empty.as_object()) {
+        for (k, v) in e {
+            d.entry(k.clone()).or_insert_with(|| v.clone());
+        }
+    }
+    Bytes::from(serde_json::to_vec(&doc).expect("a document always encodes"))
+}
+
+/// Shows each object in another form than the stored one.
+struct ShapedView {
+    server: Arc<Server>,
+    resource: Arc<Resource>,
+    shape: Shape,
+    include: String,
+    headed: bool,
+    empty: Value,
+}
+
+impl View for ShapedView {
+    fn object(&mut self, stored: &Stored) -> Bytes {
+        let doc = convert::served(&self.server, &self.resource, stored);
+        let doc = match self.shape {
+            Shape::Plain => doc,
+            Shape::Partial => partial(&doc),
+            Shape::Table => {
+                let rv = doc["metadata"]["resourceVersion"].clone();
+                let mut t = table::render(&self.resource, &[doc], self.server.options.clock.now(), &self.include);
+                t["metadata"] = json!({"resourceVersion": rv});
+                // Columns are sent once.
+                if std::mem::replace(&mut self.headed, true) {
+                    t["columnDefinitions"] = Value::Null;
+                }
+                t
+            }
+        };
+        Bytes::from(serde_json::to_vec(&doc).expect("a document always encodes"))
+    }
+    fn is_plain(&self) -> bool {
+        false
+    }
+    fn bookmark(&mut self, rv: u64, end: bool) -> Bytes {
+        match self.shape {
+            Shape::Partial => bookmark("PartialObjectMetadata", "meta.k8s.io/v1", &Value::Null, rv, end),
+            Shape::Table => {
+                let mut meta = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": {"resourceVersion": rv.to_string()}});
+                if end {
+                    meta["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+                }
+                let mut t = table::render(&self.resource, &[meta], self.server.options.clock.now(), &self.include);
+                t["metadata"] = json!({"resourceVersion": rv.to_string()});
+                if std::mem::replace(&mut self.headed, true) {
+                    t["columnDefinitions"] = Value::Null;
+                }
+                Bytes::from(serde_json::to_vec(&t).expect("a document always encodes"))
+            }
+            Shape::Plain => bookmark(&self.resource.kind, &self.resource.api_version(), &self.empty, rv, end),
+        }
+    }
+}
+
+/// GET with `watch`.
+pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
+    let accept = accept::negotiate(&call.req.headers, true)?;
+    validate_list_options(call, true)?;
+    let filter = filter(call)?;
+    let (store, log) = (&call.server.store, call.resource.storage_key());
+    let seconds = number(call, "timeoutSeconds")?;
+    let timeout = if seconds > 0 { Duration::from_secs(seconds.unsigned_abs()) } else { WATCH_TIMEOUT };
+    let bookmarks = call.query.flag("allowWatchBookmarks").then_some(call.server.options.bookmark_interval);
+    let rv_text = call.query.get("resourceVersion");
+    let rv: u64 = match rv_text {
+        "" => 0,
+        t => t.parse().map_err(|_| {
+            ApiError::bad_request(format!("resourceVersion: Invalid value: {t:?}: strconv.ParseUint: parsing {t:?}: invalid syntax"))
+        })?,
+    };
+    let stream_list = call.query.flag("sendInitialEvents") && call.query.opt("sendInitialEvents").is_some();
+    let skip_initial = call.query.opt("sendInitialEvents").is_some() && !stream_list;
+    let (initial, initial_bookmark, position, alarm) = if stream_list {
+        newer_than_now(call.server, rv)?;
+        let ((now, items), position, alarm) = store.list_and_position(&log, &filter.prefix);
+        let items = items.into_iter().filter(|s| filter.wants(s)).collect();
+        (items, bookmarks.map(|_| now), position, alarm)
+    } else if rv == 0 && skip_initial {
+        let (_, position, alarm) = store.list_and_position(&log, &filter.prefix);
+        (Vec::new(), None, position, alarm)
+    } else if rv == 0 {
+        let ((_, items), position, alarm) = store.list_and_position(&log, &filter.prefix);
+        (items.into_iter().filter(|s| filter.wants(s)).collect(), None, position, alarm)
+    } else {
+        let current = store.revision();
+        if rv > current {
+            newer_than_now(call.server, rv)?;
+        }
+        match store.position_after(&log, rv) {
+            Ok((position, alarm)) => (Vec::new(), None, position, alarm),
+            Err(Compacted { oldest }) => {
+                let e = ApiError::expired(format!("too old resource version: {rv} ({oldest})"));
+                return Ok(watch_error(&e));
+            }
+        }
+    };
+    let empty = call.server.schema(&call.resource).map_or(Value::Null, |s| {
+        let mut doc = json!({});
+        s.schema().add_zeros(s.root(), &mut doc);
+        convert::empty_form(&call.resource, doc)
+    });
+    let plain = accept.shape == Shape::Plain && call.resource.hub.is_none() && !call.resource.custom;
+    let view: Box<dyn View> = if plain {
+        Box::new(PlainView { kind: call.resource.kind.clone(), api_version: call.resource.api_version(), empty })
+    } else {
+        Box::new(ShapedView {
+            server: call.server.clone(),
+            resource: call.resource.clone(),
+            shape: accept.shape,
+            include: match call.query.get("includeObject") {
+                "" => "Metadata".to_owned(),
+                other => other.to_owned(),
+            },
+            headed: false,
+            empty,
+        })
+    };
+    let stream = store.start_watch(Plan { log, filter, initial, initial_bookmark, position, alarm, bookmarks, timeout, view });
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(Response { status: StatusCode::OK, headers, body: Body::Watch(stream) })
+}
+
+/// A watch that says only why it cannot be.
+fn watch_error(e: &ApiError) -> Response {
+    let line = crate::store::watch::error_line(e);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response { status: StatusCode::OK, headers, body: Body::Watch(Box::pin(futures::stream::iter([line]))) }
+}

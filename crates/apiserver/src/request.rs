@@ -1,0 +1,118 @@
+//! What comes in and what goes out, free of any transport.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
+
+/// One request, already authenticated by whoever carried it here.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// HTTP method.
+    pub method: Method,
+    /// Percent-decoded path without the query.
+    pub path: String,
+    /// Raw query, without the question mark.
+    pub query: String,
+    /// Request headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Who asks.
+    pub user: UserInfo,
+}
+
+/// Who asks: what authentication found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserInfo {
+    /// User name, such as `admin` or `system:serviceaccount:kube-system:deployment-controller`.
+    pub name: String,
+    /// User uid; may be empty.
+    pub uid: String,
+    /// Groups, `system:authenticated` included.
+    pub groups: Vec<String>,
+}
+
+impl UserInfo {
+    /// The all-powerful user of the local control plane.
+    pub fn admin() -> Self {
+        UserInfo {
+            name: "admin".into(),
+            uid: "admin".into(),
+            groups: vec!["system:masters".into(), "system:authenticated".into()],
+        }
+    }
+
+    /// Whoever shows no token.
+    pub fn anonymous() -> Self {
+        UserInfo { name: "system:anonymous".into(), uid: String::new(), groups: vec!["system:unauthenticated".into()] }
+    }
+}
+
+/// Lines of a watch, one JSON document and a newline per item. Ends when the watch does.
+pub type WatchStream = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// The body of an answer.
+pub enum Body {
+    /// Everything at once.
+    Full(Bytes),
+    /// A watch: one item per event.
+    Watch(WatchStream),
+}
+
+/// One answer.
+pub struct Response {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Response headers (`Content-Type`, `Warning`, `Retry-After`, ...).
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+impl Response {
+    /// A JSON answer from encoded bytes.
+    pub fn json_bytes(status: StatusCode, bytes: Bytes) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Response { status, headers, body: Body::Full(bytes) }
+    }
+
+    /// A JSON answer.
+    pub fn json(status: StatusCode, value: &Value) -> Self {
+        let bytes = serde_json::to_vec(value).expect("a document of strings, numbers and maps always encodes");
+        Self::json_bytes(status, Bytes::from(bytes))
+    }
+
+    /// A plain text answer.
+    pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        Response { status, headers, body: Body::Full(text.into()) }
+    }
+
+    /// The body when it is whole; `None` for a watch.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match &self.body {
+            Body::Full(b) => Some(b),
+            Body::Watch(_) => None,
+        }
+    }
+
+    /// The body as a JSON document; `Null` when it is none.
+    pub fn value(&self) -> Value {
+        self.bytes().and_then(|b| serde_json::from_slice(b).ok()).unwrap_or(Value::Null)
+    }
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body = match &self.body {
+            Body::Full(b) => String::from_utf8_lossy(b).into_owned(),
+            Body::Watch(_) => "<watch>".to_owned(),
+        };
+        f.debug_struct("Response").field("status", &self.status).field("body", &body).finish()
+    }
+}

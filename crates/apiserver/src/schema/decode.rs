@@ -1,0 +1,324 @@
+//! From a document as sent to a document as stored: what the schema does not know is dropped and reported, what is null or empty
+//! is left out as the wire form leaves it out, amounts and times get their canonical form.
+
+use serde_json::{Map, Number, Value};
+
+use super::{Field, Schema, StructId, Ty};
+use crate::quantity::Quantity;
+
+/// What was wrong with a document without making it useless.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Paths of fields that the schema does not know, in order of appearance.
+    pub unknown: Vec<String>,
+    /// Keep unknown fields instead of dropping them.
+    pub keep_unknown: bool,
+}
+
+/// The document is not of the type: a text after the manner of the server's decoder.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongType(pub String);
+
+/// Where a walk is; a chain on the stack, so that it costs nothing until somebody asks.
+#[derive(Clone, Copy)]
+pub struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    seg: Seg<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Seg<'a> {
+    Root,
+    Field(&'a str),
+    Index(usize),
+}
+
+impl<'a> Path<'a> {
+    /// The root.
+    pub const ROOT: Path<'static> = Path { parent: None, seg: Seg::Root };
+
+    /// A field below.
+    pub fn field(&'a self, name: &'a str) -> Path<'a> {
+        Path { parent: Some(self), seg: Seg::Field(name) }
+    }
+
+    /// A list item below.
+    pub fn index(&'a self, i: usize) -> Path<'a> {
+        Path { parent: Some(self), seg: Seg::Index(i) }
+    }
+}
+
+impl std::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(p) = self.parent {
+            p.fmt(f)?;
+            if matches!(self.seg, Seg::Field(_)) && !matches!(p.seg, Seg::Root) {
+                f.write_str(".")?;
+            }
+        }
+        match self.seg {
+            Seg::Root => Ok(()),
+            Seg::Field(n) => f.write_str(n),
+            Seg::Index(i) => write!(f, "[{i}]"),
+        }
+    }
+}
+
+fn word(v: &Value) -> &'static str {
+    match v {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn wrong<T>(v: &Value, path: &Path<'_>, want: &str) -> Result<T, WrongType> {
+    Err(WrongType(format!("json: cannot unmarshal {} into Go struct field {path} of type {want}", word(v))))
+}
+
+impl Schema {
+    /// Decodes a document of the struct type `root`.
+    pub fn decode(&self, root: StructId, doc: Value, findings: &mut Findings) -> Result<Value, WrongType> {
+        match doc {
+            Value::Object(map) => Ok(Value::Object(self.decode_struct(root, map, &Path::ROOT, findings)?)),
+            other => wrong(&other, &Path::ROOT, "object"),
+        }
+    }
+
+    fn decode_struct(
+        &self,
+        id: StructId,
+        mut map: Map<String, Value>,
+        path: &Path<'_>,
+        findings: &mut Findings,
+    ) -> Result<Map<String, Value>, WrongType> {
+        let st = &self.structs[id];
+        let mut out = Map::with_capacity(map.len().max(4));
+        let mut left = map.len();
+        for field in &st.fields {
+            if left == 0 {
+                break;
+            }
+            let Some(value) = map.get_mut(&*field.name) else { continue };
+            left -= 1;
+            let value = std::mem::replace(value, Value::Null);
+            if value.is_null() {
+                continue;
+            }
+            let value = self.decode_value(&field.ty, value, &path.field(&field.name), findings)?;
+            if field.omit_empty && !field.pointer && is_empty(&field.ty, &value) {
+                continue;
+            }
+            out.insert(field.name.to_string(), value);
+        }
+        if left > 0 {
+            for (name, value) in map {
+                if !st.index.contains_key(name.as_str()) {
+                    if !st.open {
+                        findings.unknown.push(path.field(&name).to_string());
+                    }
+                    if st.open || findings.keep_unknown {
+                        out.insert(name, value);
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn decode_value(&self, ty: &Ty, value: Value, path: &Path<'_>, findings: &mut Findings) -> Result<Value, WrongType> {
+        match (ty, value) {
+            (Ty::Struct(id), Value::Object(map)) => Ok(Value::Object(self.decode_struct(*id, map, path, findings)?)),
+            (Ty::List(item), Value::Array(list)) => {
+                let mut out = Vec::with_capacity(list.len());
+                for (i, v) in list.into_iter().enumerate() {
+                    out.push(if v.is_null() { zero(item) } else { self.decode_value(item, v, &path.index(i), findings)? });
+                }
+                Ok(Value::Array(out))
+            }
+            (Ty::Map(item), Value::Object(map)) => {
+                let mut out = Map::with_capacity(map.len());
+                for (k, v) in map {
+                    let v = if v.is_null() { zero(item) } else { self.decode_value(item, v, &path.field(&k), findings)? };
+                    out.insert(k, v);
+                }
+                Ok(Value::Object(out))
+            }
+            (Ty::Raw, v) => Ok(v),
+            (ty, v) => decode_scalar(ty, v, path),
+        }
+    }
+
+    /// Adds the zero values that the wire form always carries.
+    pub fn add_zeros(&self, root: StructId, doc: &mut Value) {
+        if let Value::Object(map) = doc {
+            self.add_zeros_struct(root, map);
+        }
+    }
+
+    fn add_zeros_struct(&self, id: StructId, map: &mut Map<String, Value>) {
+        for field in &self.structs[id].fields {
+            match map.get_mut(&*field.name) {
+                Some(v) => {
+                    if let Some(inner) = super::load::struct_of(&field.ty) {
+                        self.add_zeros_value(&field.ty, inner, v);
+                    }
+                }
+                None if always_written(field) => {
+                    let mut v = zero_of_field(field);
+                    if let (Ty::Struct(inner), Value::Object(m)) = (&field.ty, &mut v) {
+                        self.add_zeros_struct(*inner, m);
+                    }
+                    map.insert(field.name.to_string(), v);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn add_zeros_value(&self, ty: &Ty, inner: StructId, value: &mut Value) {
+        match (ty, value) {
+            (Ty::Struct(_), Value::Object(m)) => self.add_zeros_struct(inner, m),
+            (Ty::List(t), Value::Array(list)) => list.iter_mut().for_each(|v| self.add_zeros_value(t, inner, v)),
+            (Ty::Map(t), Value::Object(m)) => m.values_mut().for_each(|v| self.add_zeros_value(t, inner, v)),
+            _ => {}
+        }
+    }
+}
+
+/// Whether the wire form carries the field even when nobody set it.
+fn always_written(field: &Field) -> bool {
+    if field.pointer {
+        return !field.omit_empty && !field.omit_zero;
+    }
+    match field.ty {
+        // The encoder takes no object for empty.
+        Ty::Struct(_) | Ty::Time | Ty::MicroTime | Ty::Quantity | Ty::IntOrString | Ty::Duration => !field.omit_zero,
+        Ty::Raw => false,
+        _ => !field.omit_empty && !field.omit_zero,
+    }
+}
+
+fn zero_of_field(field: &Field) -> Value {
+    if field.pointer {
+        return Value::Null;
+    }
+    match field.ty {
+        Ty::List(_) | Ty::Map(_) | Ty::Bytes => Value::Null,
+        _ => zero(&field.ty),
+    }
+}
+
+fn zero(ty: &Ty) -> Value {
+    match ty {
+        Ty::Str => Value::String(String::new()),
+        Ty::Bool => Value::Bool(false),
+        Ty::Int32 | Ty::Int64 | Ty::Float | Ty::IntOrString => Value::from(0),
+        Ty::Quantity => Value::from("0"),
+        Ty::Duration => Value::from("0s"),
+        Ty::Time | Ty::MicroTime | Ty::Raw => Value::Null,
+        Ty::Bytes => Value::from(""),
+        Ty::Struct(_) => Value::Object(Map::new()),
+        Ty::List(_) | Ty::Map(_) => Value::Null,
+    }
+}
+
+/// Whether the encoder takes the value for empty.
+pub fn is_empty(ty: &Ty, value: &Value) -> bool {
+    match (ty, value) {
+        (Ty::Struct(_) | Ty::Quantity | Ty::IntOrString | Ty::Time | Ty::MicroTime | Ty::Duration, Value::Null) => true,
+        (Ty::Struct(_) | Ty::Quantity | Ty::IntOrString | Ty::Time | Ty::MicroTime | Ty::Duration, _) => false,
+        (_, Value::Null) => true,
+        (_, Value::Bool(b)) => !b,
+        (_, Value::Number(n)) => n.as_f64() == Some(0.0),
+        (_, Value::String(s)) => s.is_empty(),
+        (_, Value::Array(a)) => a.is_empty(),
+        (_, Value::Object(m)) => m.is_empty(),
+    }
+}
+
+fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongType> {
+    match ty {
+        Ty::Str => match value {
+            Value::String(_) => Ok(value),
+            v => wrong(&v, path, "string"),
+        },
+        Ty::Bool => match value {
+            Value::Bool(_) => Ok(value),
+            v => wrong(&v, path, "bool"),
+        },
+        Ty::Int32 => match &value {
+            Value::Number(n) => match whole(n) {
+                Some(i) if i32::try_from(i).is_ok() => Ok(Value::from(i)),
+                _ => Err(WrongType(format!("json: cannot unmarshal number {n} into Go struct field {path} of type int32"))),
+            },
+            v => wrong(v, path, "int32"),
+        },
+        Ty::Int64 => match &value {
+            Value::Number(n) => match whole(n) {
+                Some(i) => Ok(Value::from(i)),
+                None => Err(WrongType(format!("json: cannot unmarshal number {n} into Go struct field {path} of type int64"))),
+            },
+            v => wrong(v, path, "int64"),
+        },
+        Ty::Float => match value {
+            Value::Number(_) => Ok(value),
+            v => wrong(&v, path, "float64"),
+        },
+        Ty::IntOrString => match value {
+            Value::String(_) => Ok(value),
+            Value::Number(ref n) if whole(n).is_some_and(|i| i32::try_from(i).is_ok()) => Ok(value),
+            v => wrong(&v, path, "int32"),
+        },
+        Ty::Quantity => {
+            let text = match &value {
+                Value::String(s) => s.clone(),
+                Value::Number(n) => n.to_string(),
+                v => return wrong(v, path, "resource.Quantity"),
+            };
+            match Quantity::parse(text.trim()) {
+                Ok(q) => Ok(Value::String(q.to_string())),
+                Err(e) => Err(WrongType(e.to_string())),
+            }
+        }
+        Ty::Time | Ty::MicroTime => match &value {
+            Value::String(s) if s.is_empty() => Ok(Value::Null),
+            Value::String(s) => match s.parse::<jiff::Timestamp>() {
+                Ok(t) if *ty == Ty::Time => Ok(Value::String(crate::meta::seconds(t))),
+                Ok(t) => Ok(Value::String(crate::meta::micros(t))),
+                Err(_) => {
+                    Err(WrongType(format!("parsing time {s:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {s:?} as \"2006\"")))
+                }
+            },
+            v => wrong(v, path, "string"),
+        },
+        Ty::Duration => match value {
+            Value::String(_) => Ok(value),
+            v => wrong(&v, path, "string"),
+        },
+        Ty::Bytes => match &value {
+            Value::String(s) => {
+                use base64::Engine as _;
+                let clean: String = s.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+                match base64::engine::general_purpose::STANDARD.decode(&clean) {
+                    Ok(_) => Ok(Value::String(clean)),
+                    Err(_) => Err(WrongType("illegal base64 data at input byte 0".into())),
+                }
+            }
+            v => wrong(v, path, "[]uint8"),
+        },
+        Ty::Struct(_) => wrong(&value, path, "object"),
+        Ty::List(_) => wrong(&value, path, "array"),
+        Ty::Map(_) => wrong(&value, path, "map[string]string"),
+        Ty::Raw => Ok(value),
+    }
+}
+
+/// A number without a fraction; `2.0` counts.
+fn whole(n: &Number) -> Option<i64> {
+    n.as_i64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e18).map(|f| f as i64))
+}

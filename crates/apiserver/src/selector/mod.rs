@@ -1,0 +1,4 @@
+//! Selectors of lists and watches.
+
+pub mod fields;
+pub mod labels;

@@ -1,0 +1,268 @@
+//! The server: dispatch of a request to discovery, OpenAPI or a resource.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderValue, Method};
+
+use crate::options::{Observer, Options};
+use crate::query::Query;
+use crate::registry::{Registry, Resource};
+use crate::request::{Request, Response, UserInfo};
+use crate::route::Route;
+use crate::schema::{Schema, StructId};
+use crate::status::ApiError;
+use crate::store::Store;
+use crate::{bootstrap, discovery, openapi, rbac, read, reviews, route, sub, write};
+
+/// One API server.
+pub struct Server {
+    pub(crate) options: Options,
+    pub(crate) registry: Registry,
+    pub(crate) store: Arc<Store>,
+    /// Writers take turns: what a writer reads stays current until it commits.
+    pub(crate) turn: Mutex<()>,
+    /// Schemas of custom resources by `group/version/plural`.
+    pub(crate) custom: Mutex<BTreeMap<String, (Arc<Schema>, StructId)>>,
+}
+
+/// One request on a resource, taken apart.
+pub(crate) struct Call<'a> {
+    pub(crate) server: &'a Arc<Server>,
+    pub(crate) req: &'a Request,
+    pub(crate) query: Query,
+    pub(crate) route: Route<'a>,
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Call<'_> {
+    /// Namespace of the path; empty when there is none.
+    pub(crate) fn namespace(&self) -> &str {
+        self.route.namespace.unwrap_or("")
+    }
+
+    /// Store key of an object of this resource and namespace.
+    pub(crate) fn key(&self, name: &str) -> String {
+        key(self.namespace(), name)
+    }
+}
+
+/// Store key of an object.
+pub(crate) fn key(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+impl Server {
+    /// A fresh server with the objects that a real one makes itself.
+    pub fn new(options: Options) -> Arc<Server> {
+        let store = Arc::new(Store::new(options.history_limit));
+        let server = Arc::new(Server {
+            options,
+            registry: Registry::builtin(),
+            store,
+            turn: Mutex::new(()),
+            custom: Mutex::new(BTreeMap::new()),
+        });
+        bootstrap::fill(&server);
+        server
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What is served.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Answers one request. Never blocks on anything but short locks.
+    pub fn handle(self: &Arc<Self>, req: &Request) -> Response {
+        if !req.path.starts_with("/api") {
+            if let Some(r) = openapi::handle(self, req) {
+                return r;
+            }
+        }
+        let Some(route) = route::parse(&req.path) else {
+            return match discovery::handle(self, req) {
+                Some(r) => r,
+                None => not_found_page(self, req),
+            };
+        };
+        let Some(resource) = self.registry.get(route.group, route.version, route.plural) else {
+            return match discovery::handle(self, req) {
+                Some(r) => r,
+                None => not_found_page(self, req),
+            };
+        };
+        let mut call =
+            Call { server: self, req, query: Query::parse(&req.query), route, resource, warnings: Vec::new() };
+        let mut response = match dispatch(&mut call) {
+            Ok(r) => r,
+            Err(mut e) => {
+                call.warnings.append(&mut e.warnings);
+                e.to_response()
+            }
+        };
+        for w in &call.warnings {
+            let text: String = w.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+            if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+                response.headers.append(http::header::WARNING, v);
+            }
+        }
+        response
+    }
+
+    /// Forgets history older than the last call's revision, as etcd's compaction does.
+    pub fn compact(&self) {
+        self.store.compact();
+    }
+
+    /// The current revision.
+    pub fn revision(&self) -> u64 {
+        self.store.revision()
+    }
+
+    /// Sets who is told of every committed write, in order.
+    pub fn observe(&self, observer: Observer) {
+        self.store.observe(observer);
+    }
+
+    /// Encoded objects of a stored resource (`group/plural`, such as `apps/deployments` or `/pods`) in order of key, and the revision.
+    pub fn dump(&self, storage_key: &str) -> (u64, Vec<bytes::Bytes>) {
+        let (rv, items) = self.store.list(storage_key, "");
+        (rv, items.iter().map(|s| s.bytes.clone()).collect())
+    }
+
+    /// Whether a user may do something with a path that is no resource: for the edge (`/metrics`).
+    pub fn allows_path(&self, user: &UserInfo, verb: &str, path: &str) -> bool {
+        rbac::allows_path(self, user, verb, path)
+    }
+
+    /// The schema of a resource.
+    pub(crate) fn schema(&self, r: &Resource) -> Option<SchemaRef> {
+        if r.custom {
+            let custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+            let (schema, root) = custom.get(&format!("{}/{}/{}", r.group, r.version, r.plural))?;
+            return Some(SchemaRef::Custom(schema.clone(), *root));
+        }
+        let root = Schema::builtin().find(&r.schema_root())?;
+        Some(SchemaRef::Builtin(root))
+    }
+
+    /// The writers' turn.
+    pub(crate) fn my_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A schema and its root type.
+#[derive(Clone)]
+pub(crate) enum SchemaRef {
+    /// Of a built-in kind.
+    Builtin(StructId),
+    /// Of a custom kind.
+    Custom(Arc<Schema>, StructId),
+}
+
+impl SchemaRef {
+    pub(crate) fn schema(&self) -> &Schema {
+        match self {
+            SchemaRef::Builtin(_) => Schema::builtin(),
+            SchemaRef::Custom(s, _) => s,
+        }
+    }
+
+    pub(crate) fn root(&self) -> StructId {
+        match self {
+            SchemaRef::Builtin(r) | SchemaRef::Custom(_, r) => *r,
+        }
+    }
+}
+
+fn not_found_page(server: &Arc<Server>, req: &Request) -> Response {
+    if let Some(r) = rbac::refuse_path(server, req) {
+        return r;
+    }
+    // Inside a group that is served the answer is a Status, outside a plain page.
+    let parts: Vec<&str> = req.path.split('/').collect();
+    let known = match parts.as_slice() {
+        ["", "api", v, ..] => Some(("", *v)),
+        ["", "apis", g, v, ..] => Some((*g, *v)),
+        _ => None,
+    };
+    let served = known
+        .is_some_and(|(g, v)| server.registry.group_versions().iter().any(|(sg, vs)| sg == g && vs.iter().any(|x| x == v)));
+    if served {
+        return ApiError::no_such_path().to_response();
+    }
+    let mut r = Response::text(http::StatusCode::NOT_FOUND, "404 page not found\n");
+    r.headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    r
+}
+
+/// The verb of a request on a resource, as authorization names it.
+fn verb(call: &Call<'_>) -> Option<&'static str> {
+    let named = call.route.name.is_some();
+    Some(match call.req.method {
+        Method::GET | Method::HEAD => {
+            if call.route.watch || (!named && call.query.flag("watch")) {
+                "watch"
+            } else if named {
+                "get"
+            } else {
+                "list"
+            }
+        }
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if named => "delete",
+        Method::DELETE => "deletecollection",
+        _ => return None,
+    })
+}
+
+fn dispatch(call: &mut Call<'_>) -> Result<Response, ApiError> {
+    let resource = call.resource.clone();
+    let Some(verb) = verb(call) else { return Err(ApiError::method_not_allowed()) };
+    rbac::check(call, verb)?;
+    // A cluster-scoped resource has no path below a namespace.
+    if !resource.namespaced && call.route.namespace.is_some() {
+        return Err(ApiError::no_such_path());
+    }
+    if let Some(sub) = call.route.subresource {
+        let Some(s) = resource.subresource(sub) else { return Err(ApiError::no_such_path()) };
+        if !s.verbs.iter().any(|v| v == verb) {
+            return Err(ApiError::method_not_allowed());
+        }
+        return sub::dispatch(call, sub, verb);
+    }
+    if resource.is_virtual {
+        return reviews::dispatch(call, verb);
+    }
+    if !resource.has_verb(verb) {
+        return Err(ApiError::method_not_allowed());
+    }
+    // Namespaced objects are read one by one, and written, within their namespace only.
+    let across = call.route.namespace.is_none() && resource.namespaced;
+    match verb {
+        "get" if !across => read::get(call),
+        "list" => read::list(call),
+        "watch" => read::watch(call),
+        "create" if across => Err(ApiError::method_not_allowed()),
+        "create" if call.route.name.is_some() => Err(ApiError::method_not_allowed()),
+        "create" => write::create::create(call),
+        "update" | "patch" if call.route.name.is_none() => Err(ApiError::method_not_allowed()),
+        "get" | "update" | "patch" | "delete" if across => Err(ApiError::no_such_path()),
+        "update" => write::update::update(call),
+        "patch" => write::patch::patch(call),
+        "delete" => write::delete::delete(call),
+        "deletecollection" if across => Err(ApiError::method_not_allowed()),
+        "deletecollection" => write::delete::delete_collection(call),
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}

@@ -1,0 +1,128 @@
+//! POST of an object.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::{Target, WriteOptions, check_namespace, commit, decode_body, read_body, write_options};
+use crate::admission;
+use crate::apply::managed;
+use crate::kinds::{self, Env, Errors};
+use crate::read::object_response;
+use crate::registry::Generation;
+use crate::request::Response;
+use crate::server::{Call, key};
+use crate::status::ApiError;
+use crate::{json, meta};
+
+/// How often a generated name that is taken is drawn anew.
+const NAME_TRIES: usize = 8;
+
+/// POST of an object.
+pub(crate) fn create(call: &mut Call<'_>) -> Result<Response, ApiError> {
+    let target = Target::of(call.server, &call.resource)?;
+    let opts = write_options(call, "CreateOptions", false)?;
+    let body = read_body(call.req)?;
+    let mut doc = decode_body(call, &target, body, opts.validation)?;
+    check_namespace(call, &mut doc)?;
+    let _turn = call.server.my_turn();
+    let doc = create_document(call, &target, doc, &opts, managed::Op::Update)?;
+    object_response(call, StatusCode::CREATED, target.answer(doc))
+}
+
+/// Everything from a decoded document to the stored one. The caller holds the turn.
+pub(crate) fn create_document(
+    call: &mut Call<'_>,
+    target: &Target,
+    mut doc: Value,
+    opts: &WriteOptions,
+    op: managed::Op<'_>,
+) -> Result<Value, ApiError> {
+    let server = call.server.clone();
+    let r = target.stored.clone();
+    let given_rv = json::text(&doc, "metadata.resourceVersion").to_owned();
+    let ns = call.namespace().to_owned();
+    admission::namespace::check(&server, &target.served, &ns, json::text(&doc, "metadata.name"))?;
+    let env = Env { server: &server, now: server.options.clock.now(), namespace: &ns, warnings: Default::default(), user: &call.req.user };
+
+    let generated = fill_metadata(&env, target, &mut doc);
+    let rules = kinds::rules(&r);
+    if r.has_status() && !rules.keeps_status_on_create {
+        json::take(&mut doc, "status");
+        let schema = target.schema.schema();
+        schema.apply_defaults(target.schema.root(), &mut doc);
+    }
+    admission::mutate(&env, target, &mut doc, None)?;
+    (rules.prepare_create)(&mut doc, &env);
+    finish(target, &mut doc);
+
+    let mut errors = Errors::default();
+    kinds::validate_meta(&r, &doc, &mut errors);
+    (rules.validate)(&doc, &mut errors, &env);
+    let name = json::text(&doc, "metadata.name").to_owned();
+    if !errors.is_empty() {
+        return Err(target.invalid(&name, &errors.causes));
+    }
+    if !matches!(given_rv.as_str(), "" | "0") {
+        return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
+    }
+    let mut name = name;
+    let log = r.storage_key();
+    if generated {
+        for _ in 1..NAME_TRIES {
+            if server.store.get(&log, &key(&ns, &name)).is_none() {
+                break;
+            }
+            name = meta::generate_name(&*server.options.chance, json::text(&doc, "metadata.generateName"));
+            doc["metadata"]["name"] = name.as_str().into();
+        }
+    }
+    admission::validate(&env, target, &doc, None)?;
+    let prefix = json::text(&doc, "metadata.generateName");
+    if server.store.get(&log, &key(&ns, &name)).is_some() {
+        let mut e = ApiError::already_exists(&target.served, &name);
+        if !prefix.is_empty() {
+            e.message.push_str(", the server was not able to generate a unique name for the object");
+            e.retry_after = Some(1);
+        }
+        return Err(e);
+    }
+    let charge = admission::quota::check(&env, target, &doc, None)?;
+    kinds::allocate(&env, &r, &mut doc, None).map_err(|causes| target.invalid(&name, &causes))?;
+    managed::track(&env, target, None, &mut doc, None, &opts.manager, op)?;
+    call.warnings.extend(env.warnings.take());
+    call.warnings.extend(kinds::warnings(&r, &doc, None));
+    if opts.dry_run {
+        kinds::release(&server, &r, &doc, None);
+        return Ok(doc);
+    }
+    charge.settle(&server);
+    Ok(commit(&server, &r, &key(&ns, &name), doc, false))
+}
+
+/// Name, uid, times, generation. Returns whether the name was generated.
+fn fill_metadata(env: &Env<'_>, target: &Target, doc: &mut Value) -> bool {
+    let r = &target.stored;
+    let chance = &*env.server.options.chance;
+    let m = json::object_mut(doc, "metadata");
+    for k in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation", "managedFields"] {
+        m.shift_remove(k);
+    }
+    let text = |m: &serde_json::Map<String, Value>, k: &str| m.get(k).and_then(Value::as_str).unwrap_or("").to_owned();
+    let (name, prefix) = (text(m, "name"), text(m, "generateName"));
+    let generated = name.is_empty() && !prefix.is_empty();
+    if generated {
+        m.insert("name".into(), meta::generate_name(chance, &prefix).into());
+    }
+    m.insert("uid".into(), meta::uid(chance).into());
+    m.insert("creationTimestamp".into(), meta::seconds(env.now).into());
+    if r.generation != Generation::None {
+        m.insert("generation".into(), 1.into());
+    }
+    generated
+}
+
+/// The wire form of a complete document: zero values that are always written, kind and apiVersion first.
+pub(crate) fn finish(target: &Target, doc: &mut Value) {
+    target.schema.schema().add_zeros(target.schema.root(), doc);
+    crate::convert::set_type(doc, &target.stored);
+}

@@ -1,0 +1,319 @@
+//! Writing: from a body to a stored document. The order is the server's: read, decode, fill in, look whether the namespace takes it,
+//! prepare, admit, validate, commit.
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod patch;
+pub(crate) mod update;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::registry::Resource;
+use crate::request::Request;
+use crate::schema::decode::{Findings, WrongType};
+use crate::selector::fields;
+use crate::server::{Call, SchemaRef, Server};
+use crate::status::{ApiError, Cause};
+use crate::store::Stored;
+use crate::{convert, json};
+
+/// Largest body (`MaxRequestBodyBytes`).
+pub(crate) const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// Longest field manager name.
+const MANAGER_LIMIT: usize = 128;
+
+/// What to do about fields that the schema does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Validation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// Options of a write.
+#[derive(Debug, Clone)]
+pub(crate) struct WriteOptions {
+    pub(crate) dry_run: bool,
+    pub(crate) manager: String,
+    pub(crate) validation: Validation,
+    pub(crate) force: bool,
+}
+
+/// Reads the options of a write; `kind` names them in messages.
+pub(crate) fn write_options(call: &Call<'_>, kind: &'static str, apply: bool) -> Result<WriteOptions, ApiError> {
+    let q = &call.query;
+    let mut causes = Vec::new();
+    let force = q.opt("force").map(|v| v != "false" && v != "0");
+    if kind == "PatchOptions" {
+        if apply && q.get("fieldManager").is_empty() {
+            causes.push(Cause::new("FieldValueRequired", "fieldManager", "Required value: is required for apply patch"));
+        }
+        if !apply && force.is_some() {
+            causes.push(Cause::new("FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch"));
+        }
+    }
+    let manager = q.get("fieldManager");
+    if manager.len() > MANAGER_LIMIT {
+        causes.push(Cause::new("FieldValueTooLong", "fieldManager", format!("Too long: may not be more than {MANAGER_LIMIT} bytes")));
+    }
+    if manager.chars().any(|c| c.is_control()) {
+        causes.push(Cause::new("FieldValueInvalid", "fieldManager", format!("Invalid value: {manager:?}: should only contain printable characters")));
+    }
+    causes.extend(dry_run_causes(&q.all("dryRun")));
+    let validation = match q.get("fieldValidation") {
+        "" | "Warn" => Validation::Warn,
+        "Ignore" => Validation::Ignore,
+        "Strict" => Validation::Strict,
+        other => {
+            causes.push(Cause::new(
+                "FieldValueNotSupported",
+                "fieldValidation",
+                format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""),
+            ));
+            Validation::Warn
+        }
+    };
+    if !causes.is_empty() {
+        return Err(ApiError::invalid("meta.k8s.io", kind, "", &causes));
+    }
+    Ok(WriteOptions {
+        dry_run: !q.get("dryRun").is_empty(),
+        manager: if manager.is_empty() { manager_of(call.req) } else { manager.to_owned() },
+        validation,
+        force: force.unwrap_or(false),
+    })
+}
+
+/// What is wrong with the values of `dryRun`.
+pub(crate) fn dry_run_causes(values: &[&str]) -> Vec<Cause> {
+    values
+        .iter()
+        .filter(|v| !v.is_empty() && **v != "All")
+        .map(|_| {
+            Cause::new(
+                "FieldValueNotSupported",
+                "dryRun",
+                format!("Unsupported value: {}: supported values: \"All\"", serde_json::to_string(values).unwrap_or_default()),
+            )
+        })
+        .take(1)
+        .collect()
+}
+
+/// The manager that a User-Agent stands for: what is before its first slash.
+fn manager_of(req: &Request) -> String {
+    let agent = req.headers.get(http::header::USER_AGENT).and_then(|h| h.to_str().ok()).unwrap_or("");
+    let name: String = agent.split('/').next().unwrap_or("").chars().filter(|c| !c.is_control()).take(MANAGER_LIMIT).collect();
+    if name.is_empty() { "unknown".to_owned() } else { name }
+}
+
+/// A body that was read.
+pub(crate) struct ReadBody {
+    pub(crate) doc: Value,
+    /// Keys that occur twice.
+    pub(crate) duplicates: Vec<String>,
+}
+
+/// The media type of the body, without parameters.
+pub(crate) fn media_type(req: &Request) -> &str {
+    let header = req.headers.get(http::header::CONTENT_TYPE).and_then(|h| h.to_str().ok()).unwrap_or("");
+    header.split(';').next().unwrap_or("").trim()
+}
+
+fn check_size(req: &Request) -> Result<(), ApiError> {
+    if req.body.len() > BODY_LIMIT {
+        return Err(ApiError::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {BODY_LIMIT}")));
+    }
+    Ok(())
+}
+
+/// Reads a body of JSON or YAML.
+pub(crate) fn read_body(req: &Request) -> Result<ReadBody, ApiError> {
+    check_size(req)?;
+    match media_type(req) {
+        "" | "application/json" => read_json(&req.body),
+        "application/yaml" => read_yaml(&req.body),
+        _ => Err(ApiError::new(
+            415,
+            "UnsupportedMediaType",
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
+    }
+}
+
+/// Reads JSON.
+pub(crate) fn read_json(body: &[u8]) -> Result<ReadBody, ApiError> {
+    match json::parse(body) {
+        Ok((doc @ Value::Object(_), duplicates)) => Ok(ReadBody { doc, duplicates }),
+        Ok(_) => Err(ApiError::bad_request(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct",
+        )),
+        Err(e) => Err(ApiError::bad_request(format!("couldn't get version/kind; json parse error: {e}"))),
+    }
+}
+
+/// Reads YAML (JSON is YAML too).
+pub(crate) fn read_yaml(body: &[u8]) -> Result<ReadBody, ApiError> {
+    if body.first() == Some(&b'{') {
+        return read_json(body);
+    }
+    let text = std::str::from_utf8(body).map_err(|e| ApiError::bad_request(format!("error parsing YAML: {e}")))?;
+    match serde_saphyr::from_str::<Value>(text) {
+        Ok(doc @ Value::Object(_)) => Ok(ReadBody { doc, duplicates: Vec::new() }),
+        Ok(_) => Err(ApiError::bad_request("error parsing YAML: no document")),
+        Err(e) => Err(ApiError::bad_request(format!("error converting YAML to JSON: {e}"))),
+    }
+}
+
+/// A resource as it was asked for and as it is stored.
+pub(crate) struct Target {
+    pub(crate) served: Arc<Resource>,
+    pub(crate) stored: Arc<Resource>,
+    pub(crate) served_schema: SchemaRef,
+    pub(crate) schema: SchemaRef,
+}
+
+impl Target {
+    pub(crate) fn of(server: &Server, r: &Arc<Resource>) -> Result<Target, ApiError> {
+        let stored = match &r.hub {
+            None => r.clone(),
+            Some((g, v)) => server.registry.get(g, v, &r.plural).ok_or_else(ApiError::no_such_path)?,
+        };
+        let none = || ApiError::new(500, "InternalError", format!("no schema for {}", r.qualified()));
+        let served_schema = server.schema(r).ok_or_else(none)?;
+        let schema = server.schema(&stored).ok_or_else(none)?;
+        Ok(Target { served: r.clone(), stored, served_schema, schema })
+    }
+
+    /// 422 for this kind.
+    pub(crate) fn invalid(&self, name: &str, causes: &[Cause]) -> ApiError {
+        ApiError::invalid(&self.served.group, &self.served.kind, name, causes)
+    }
+
+    /// Decodes a document of the served version into one of the stored version, defaults filled in.
+    ///
+    /// What the schema does not know comes back as texts such as `unknown field "spec.foo"`.
+    pub(crate) fn decode(&self, server: &Server, doc: Value) -> Result<(Value, Vec<String>), WrongType> {
+        let mut findings = Findings { keep_unknown: server.options.keep_unknown_fields, ..Findings::default() };
+        let schema = self.served_schema.schema();
+        let mut doc = schema.decode(self.served_schema.root(), doc, &mut findings)?;
+        schema.apply_defaults(self.served_schema.root(), &mut doc);
+        let unknown = findings.unknown.iter().map(|p| format!("unknown field {p:?}")).collect();
+        if self.served.hub.is_some() {
+            doc = convert::to_hub(&self.served, &self.stored, doc);
+            self.schema.schema().apply_defaults(self.schema.root(), &mut doc);
+        }
+        Ok((doc, unknown))
+    }
+
+    /// The answer's form of a stored document.
+    pub(crate) fn answer(&self, doc: Value) -> Value {
+        convert::from_hub(&self.served, doc)
+    }
+}
+
+/// Checks kind and apiVersion of a body and decodes it.
+pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, validation: Validation) -> Result<Value, ApiError> {
+    let r = target.served.clone();
+    let api_version = r.api_version();
+    let (mut doc, duplicates) = (body.doc, body.duplicates);
+    let text = |doc: &Value, k: &str| doc.get(k).and_then(Value::as_str).unwrap_or("").to_owned();
+    let (kind, version) = (text(&doc, "kind"), text(&doc, "apiVersion"));
+    check_type(call.server, &r, &kind, &version)?;
+    json::put(&mut doc, "kind", Some(r.kind.as_str().into()));
+    json::put(&mut doc, "apiVersion", Some(api_version.into()));
+    let prefix = format!("{} in version {:?} cannot be handled as a {}", r.kind, r.version, r.kind);
+    let (doc, unknown) = target
+        .decode(call.server, doc)
+        .map_err(|e| ApiError::bad_request(format!("{prefix}: {e}")))?;
+    let duplicates = duplicates.iter().map(|d| format!("duplicate field {d:?}"));
+    let findings: Vec<String> = duplicates.chain(unknown).collect();
+    match validation {
+        Validation::Strict if !findings.is_empty() => {
+            return Err(ApiError::bad_request(format!("{prefix}: strict decoding error: {}", findings.join(", "))));
+        }
+        Validation::Warn => call.warnings.extend(findings),
+        _ => {}
+    }
+    Ok(doc)
+}
+
+fn check_type(server: &Server, r: &Resource, kind: &str, version: &str) -> Result<(), ApiError> {
+    let want = r.api_version();
+    let (kind_ok, version_ok) = (kind.is_empty() || kind == r.kind, version.is_empty() || version == want);
+    if kind_ok && version_ok {
+        return Ok(());
+    }
+    let kind = if kind.is_empty() { &r.kind } else { kind };
+    let version = if version.is_empty() { &want } else { version };
+    let (g, v) = version.split_once('/').unwrap_or(("", version));
+    if r.custom {
+        if !kind_ok {
+            return Err(ApiError::bad_request(format!(
+                "the kind in the data ({kind}) does not match the expected kind ({})",
+                r.kind
+            )));
+        }
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({want})"
+        )));
+    }
+    if server.registry.by_kind(g, v, kind).is_some() {
+        if kind_ok {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version ({want})"
+            )));
+        }
+        return Err(ApiError::bad_request(format!("{kind} in version {v:?} cannot be handled as a {}: converting ({g}/{v}.{kind}) to ({want}.{}): unknown conversion", r.kind, r.kind)));
+    }
+    Err(ApiError::bad_request(format!(
+        "{kind} in version {v:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        r.kind
+    )))
+}
+
+/// The names of a body must agree with the path.
+pub(crate) fn check_namespace(call: &Call<'_>, doc: &mut Value) -> Result<(), ApiError> {
+    let ns = call.namespace();
+    let have = json::text(doc, "metadata.namespace");
+    if !call.resource.namespaced {
+        if let Some(m) = doc.get_mut("metadata") {
+            json::take(m, "namespace");
+        }
+        return Ok(());
+    }
+    if !have.is_empty() && have != ns {
+        return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+    }
+    let meta = json::object_mut(doc, "metadata");
+    meta.insert("namespace".into(), ns.into());
+    Ok(())
+}
+
+/// Makes the stored form of a document at a revision.
+pub(crate) fn stored(r: &Resource, key: &str, doc: &mut Value, rv: u64) -> Stored {
+    doc["metadata"]["resourceVersion"] = rv.to_string().into();
+    let bytes = serde_json::to_vec(doc).expect("a document of strings, numbers and maps always encodes");
+    let labels = json::object(doc, "metadata.labels")
+        .map(|m| m.iter().map(|(k, v)| (Box::from(k.as_str()), Box::from(v.as_str().unwrap_or("")))).collect())
+        .unwrap_or_default();
+    let fields = fields::values(&r.storage_key(), doc);
+    Stored { key: Arc::from(key), rv, bytes: Bytes::from(bytes), labels, fields }
+}
+
+/// Commits a document and returns it with its resourceVersion. The caller holds the turn.
+pub(crate) fn commit(server: &Server, r: &Resource, key: &str, mut doc: Value, deleted: bool) -> Value {
+    server.store.commit(&r.storage_key(), r, deleted, |rv| stored(r, key, &mut doc, rv));
+    crate::kinds::committed(server, r, &doc, deleted);
+    doc
+}
+
+/// The stored document of a key.
+pub(crate) fn load(server: &Server, r: &Resource, key: &str) -> Option<(Arc<Stored>, Value)> {
+    let s = server.store.get(&r.storage_key(), key)?;
+    let doc = serde_json::from_slice(&s.bytes).expect("the store holds what this server encoded");
+    Some((s, doc))
+}

@@ -1,0 +1,237 @@
+//! PATCH: JSON patch, merge patch, strategic merge patch, server-side apply.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::update::{MODIFIED, change};
+use super::{Target, Validation, WriteOptions, check_namespace, load, media_type, read_json, read_yaml, write_options};
+use crate::apply::{self, managed};
+use crate::patch;
+use crate::read::object_response;
+use crate::request::Response;
+use crate::server::Call;
+use crate::status::{ApiError, Cause};
+use crate::json;
+
+/// Most operations of a JSON patch.
+const OPERATIONS_LIMIT: usize = 10_000;
+
+/// The kinds of patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+fn kind_of(call: &Call<'_>) -> Result<Kind, ApiError> {
+    let custom = call.resource.custom;
+    match media_type(call.req) {
+        "application/json-patch+json" => Ok(Kind::Json),
+        "application/merge-patch+json" => Ok(Kind::Merge),
+        "application/strategic-merge-patch+json" if !custom => Ok(Kind::Strategic),
+        "application/apply-patch+yaml" => Ok(Kind::Apply),
+        _ => {
+            let list = if custom {
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+            } else {
+                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
+            };
+            Err(ApiError::new(
+                415,
+                "UnsupportedMediaType",
+                format!("the body of the request was in an unknown format - accepted media types include: {list}"),
+            ))
+        }
+    }
+}
+
+/// PATCH of an object.
+pub(crate) fn patch(call: &mut Call<'_>) -> Result<Response, ApiError> {
+    let kind = kind_of(call)?;
+    let target = Target::of(call.server, &call.resource)?;
+    let opts = write_options(call, "PatchOptions", kind == Kind::Apply)?;
+    if call.req.body.len() > super::BODY_LIMIT {
+        return Err(ApiError::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {}", super::BODY_LIMIT)));
+    }
+    let server = call.server.clone();
+    let _turn = server.my_turn();
+    let name = call.route.name.unwrap_or("").to_owned();
+    let old = load(&server, &target.stored, &call.key(&name)).map(|(_, d)| d);
+    if kind == Kind::Apply {
+        let (doc, created) = apply_patch(call, &target, old, &opts)?;
+        let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+        return object_response(call, status, target.answer(doc));
+    }
+    let Some(old) = old else { return Err(ApiError::not_found(&target.served, &name)) };
+    let doc = changed_document(call, &target, &old, kind, opts.validation)?;
+    let doc = change(call, &target, &old, doc, &opts, managed::Op::Update, false)?;
+    object_response(call, StatusCode::OK, target.answer(doc))
+}
+
+/// Applies a patch that is no apply to a stored document and decodes the outcome.
+fn changed_document(
+    call: &mut Call<'_>,
+    target: &Target,
+    old: &Value,
+    kind: Kind,
+    validation: Validation,
+) -> Result<Value, ApiError> {
+    let mut before = target.answer(old.clone());
+    // Patches do not see field ownership unless they name it.
+    let managed = before["metadata"].get("managedFields").cloned();
+    let body = &call.req.body;
+    let mut findings = Vec::new();
+    let after = match kind {
+        Kind::Json => {
+            let ops = json_patch_of(body)?;
+            patch::apply_json(&mut before, &ops, &target.served, call.route.name.unwrap_or(""))?;
+            before
+        }
+        _ => {
+            let (patch, duplicates) = parse_patch(body)?;
+            findings.extend(duplicates.into_iter().map(|d| format!("duplicate field {d:?}")));
+            if kind == Kind::Merge {
+                patch::merge(&mut before, &patch);
+                before
+            } else {
+                let schema = &target.served_schema;
+                patch::strategic(schema.schema(), schema.root(), &mut before, &patch)
+                    .map_err(|e| ApiError::new(e.code, e.reason, e.message))?;
+                before
+            }
+        }
+    };
+    if !after.is_object() {
+        return Err(ApiError::new(422, "Invalid", "the patch did not leave an object"));
+    }
+    let mut after = after;
+    // The type of an object cannot be patched away.
+    for (k, want) in [("kind", target.served.kind.clone()), ("apiVersion", target.served.api_version())] {
+        let have = json::text(&after, k);
+        if !have.is_empty() && have != want {
+            return Err(ApiError::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: converting ({have}) to ({want}): unknown conversion",
+                target.served.kind, target.served.version, target.served.kind
+            )));
+        }
+        json::put(&mut after, k, Some(want.into()));
+    }
+    let (mut doc, unknown) = target.decode(call.server, after).map_err(|e| {
+        let mut err = ApiError::new(
+            if kind == Kind::Json { 422 } else { 400 },
+            if kind == Kind::Json { "Invalid" } else { "BadRequest" },
+            e.to_string(),
+        );
+        if kind == Kind::Json {
+            err.message = format!(" {:?} is invalid: patch: Invalid value: {:?}: {e}", "", String::from_utf8_lossy(body));
+        }
+        err
+    })?;
+    findings.extend(unknown);
+    match validation {
+        Validation::Strict if !findings.is_empty() => return Err(strict_patch(body, &findings)),
+        Validation::Warn => call.warnings.extend(findings),
+        _ => {}
+    }
+    let name = call.route.name.unwrap_or("");
+    let have = json::text(&doc, "metadata.name");
+    if have != name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({have}) does not match the name on the URL ({name})"
+        )));
+    }
+    check_namespace(call, &mut doc)?;
+    if managed.is_none() {
+        // Nothing to compare: ownership is worked out from the change.
+        return Ok(doc);
+    }
+    Ok(doc)
+}
+
+fn strict_patch(body: &[u8], findings: &[String]) -> ApiError {
+    let value = String::from_utf8_lossy(body).into_owned();
+    let cause = Cause::new(
+        "FieldValueInvalid",
+        "patch",
+        format!("Invalid value: {value:?}: strict decoding error: {}", findings.join(", ")),
+    );
+    let mut e = ApiError::new(422, "Invalid", format!(" \"\" is invalid: patch: {}", cause.message));
+    e.details = serde_json::json!({});
+    e.with_causes(&[cause])
+}
+
+fn json_patch_of(body: &[u8]) -> Result<Value, ApiError> {
+    let ops: Value =
+        serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
+    match ops.as_array() {
+        None => Err(ApiError::bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")),
+        Some(list) if list.len() > OPERATIONS_LIMIT => Err(ApiError::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("The allowed maximum operations in a JSON patch is {OPERATIONS_LIMIT}, got {}", list.len()),
+        )),
+        Some(_) => Ok(ops),
+    }
+}
+
+fn parse_patch(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+    match json::parse(body) {
+        Ok((v @ Value::Object(_), d)) => Ok((v, d)),
+        Ok(_) => Err(ApiError::bad_request("error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}")),
+        Err(e) => Err(ApiError::bad_request(format!("error decoding patch: {e}"))),
+    }
+}
+
+/// Server-side apply. Returns the stored document and whether it was created.
+fn apply_patch(
+    call: &mut Call<'_>,
+    target: &Target,
+    old: Option<Value>,
+    opts: &WriteOptions,
+) -> Result<(Value, bool), ApiError> {
+    let body = read_apply(&call.req.body)?;
+    let mut config = body.doc;
+    let name = call.route.name.unwrap_or("").to_owned();
+    let r = target.served.clone();
+    apply::check_config(call, target, &mut config, &name)?;
+    if opts.validation == Validation::Strict && !body.duplicates.is_empty() {
+        let list: Vec<String> = body.duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
+        return Err(ApiError::bad_request(format!("error strict decoding YAML: {}", list.join(", "))));
+    }
+    let given_rv = json::text(&config, "metadata.resourceVersion").to_owned();
+    let given_uid = json::text(&config, "metadata.uid").to_owned();
+    let Some(old) = old else {
+        if call.route.subresource.is_some() {
+            return Err(ApiError::not_found(&r, &name));
+        }
+        if !given_uid.is_empty() {
+            return Err(ApiError::conflict(&r, &name, format!("uid mismatch: the provided object specified uid {given_uid}, and no existing object was found")));
+        }
+        if !given_rv.is_empty() {
+            return Err(ApiError::not_found(&r, &name));
+        }
+        let merged = apply::merge(target, None, &config, opts, call.route.subresource)?;
+        let (mut doc, _) = target.decode(call.server, merged.doc).map_err(|e| ApiError::bad_request(e.to_string()))?;
+        json::object_mut(&mut doc, "metadata").insert("name".into(), name.as_str().into());
+        check_namespace(call, &mut doc)?;
+        let doc = super::create::create_document(call, target, doc, opts, managed::Op::Apply(&merged.owned))?;
+        return Ok((doc, true));
+    };
+    if !given_rv.is_empty() && given_rv != json::text(&old, "metadata.resourceVersion") {
+        return Err(ApiError::conflict(&r, &name, MODIFIED));
+    }
+    let merged = apply::merge(target, Some(&old), &config, opts, call.route.subresource)?;
+    let (mut doc, _) = target.decode(call.server, merged.doc).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    check_namespace(call, &mut doc)?;
+    let doc = change(call, target, &old, doc, opts, managed::Op::Apply(&merged.owned), false)?;
+    Ok((doc, false))
+}
+
+fn read_apply(body: &[u8]) -> Result<super::ReadBody, ApiError> {
+    if body.first() == Some(&b'{') {
+        return read_json(body).map_err(|e| ApiError::bad_request(format!("error decoding YAML: {}", e.message)));
+    }
+    read_yaml(body).map_err(|e| ApiError::bad_request(format!("error decoding YAML: {}", e.message)))
+}

@@ -1,0 +1,240 @@
+//! PUT, and what every change of a stored object goes through.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::create::finish;
+use super::{Target, WriteOptions, check_namespace, commit, decode_body, load, read_body, write_options};
+use crate::admission;
+use crate::apply::managed;
+use crate::kinds::{self, Env, Errors};
+use crate::read::object_response;
+use crate::registry::Generation;
+use crate::request::Response;
+use crate::server::Call;
+use crate::status::ApiError;
+use crate::json;
+
+/// What the answer of a failed optimistic write says.
+pub(crate) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+
+/// PUT of an object.
+pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
+    let target = Target::of(call.server, &call.resource)?;
+    let opts = write_options(call, "UpdateOptions", false)?;
+    let body = read_body(call.req)?;
+    let mut doc = decode_body(call, &target, body, opts.validation)?;
+    check_name(call, &doc)?;
+    check_namespace(call, &mut doc)?;
+    let name = call.route.name.unwrap_or("").to_owned();
+    let _turn = call.server.my_turn();
+    let Some((_, old)) = load(call.server, &target.stored, &call.key(&name)) else {
+        if kinds::rules(&target.stored).create_on_update && call.route.subresource.is_none() {
+            if !json::text(&doc, "metadata.uid").is_empty() {
+                let uid = json::text(&doc, "metadata.uid");
+                return Err(ApiError::conflict(
+                    &target.served,
+                    &name,
+                    format!("Precondition failed: UID in precondition: {uid}, UID in object meta: "),
+                ));
+            }
+            json::put(&mut doc["metadata"], "resourceVersion", None);
+            let doc = super::create::create_document(call, &target, doc, &opts, managed::Op::Update)?;
+            return object_response(call, StatusCode::CREATED, target.answer(doc));
+        }
+        return Err(ApiError::not_found(&target.served, &name));
+    };
+    let uid = json::text(&doc, "metadata.uid");
+    let have = json::text(&old, "metadata.uid");
+    if !uid.is_empty() && uid != have {
+        return Err(ApiError::conflict(
+            &target.served,
+            &name,
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {have}"),
+        ));
+    }
+    let doc = change(call, &target, &old, doc, &opts, managed::Op::Update, true)?;
+    object_response(call, StatusCode::OK, target.answer(doc))
+}
+
+fn check_name(call: &Call<'_>, doc: &Value) -> Result<(), ApiError> {
+    let want = call.route.name.unwrap_or("");
+    match json::text(doc, "metadata.name") {
+        "" => Err(ApiError::bad_request(format!(
+            "the name of the object ({want} based on URL) was undeterminable: name must be provided"
+        ))),
+        have if have != want => Err(ApiError::bad_request(format!(
+            "the name of the object ({have}) does not match the name on the URL ({want})"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether two documents are the same but for their managedFields.
+fn same(a: &Value, b: &Value) -> bool {
+    let (Value::Object(a), Value::Object(b)) = (a, b) else { return a == b };
+    a.len() == b.len()
+        && a.iter().all(|(k, v)| {
+            if k != "metadata" {
+                return b.get(k) == Some(v);
+            }
+            let strip = |v: &Value| {
+                let mut v = v.clone();
+                json::take(&mut v, "managedFields");
+                v
+            };
+            b.get(k).is_some_and(|w| strip(v) == strip(w))
+        })
+}
+
+/// Takes a change of a stored object from the decoded new document to the store and returns what is stored then.
+///
+/// `put`: a missing resourceVersion has the meaning that it has for PUT. The caller holds the turn.
+pub(crate) fn change(
+    call: &mut Call<'_>,
+    target: &Target,
+    old: &Value,
+    mut doc: Value,
+    opts: &WriteOptions,
+    op: managed::Op<'_>,
+    put: bool,
+) -> Result<Value, ApiError> {
+    let server = call.server.clone();
+    let r = target.stored.clone();
+    let rules = kinds::rules(&r);
+    let name = call.route.name.unwrap_or("").to_owned();
+    let ns = call.namespace().to_owned();
+    let sub = call.route.subresource;
+    let env = Env { server: &server, now: server.options.clock.now(), namespace: &ns, warnings: Default::default(), user: &call.req.user };
+
+    let rv = json::text(&doc, "metadata.resourceVersion").to_owned();
+    let unconditional = rv.is_empty() || rv == "0";
+    if unconditional && put && !rules.unconditional_update {
+        let mut e = Errors::default();
+        e.invalid("metadata.resourceVersion", &Value::from(0), "must be specified for an update");
+        return Err(target.invalid(&name, &e.causes));
+    }
+    if !unconditional && rv != json::text(old, "metadata.resourceVersion") {
+        if rv.parse::<u64>().is_err() {
+            let mut e = Errors::default();
+            e.invalid("metadata.resourceVersion", &Value::from(rv.as_str()), "strconv.ParseUint: parsing: invalid syntax");
+            return Err(target.invalid(&name, &e.causes));
+        }
+        return Err(ApiError::conflict(&target.served, &name, MODIFIED));
+    }
+
+    restore(target, sub, old, &mut doc, rules);
+    let mut errors = Errors::default();
+    match sub {
+        None => {
+            admission::mutate(&env, target, &mut doc, Some(old))?;
+            (rules.prepare_update)(&mut doc, old, &env);
+        }
+        Some("status") => (rules.prepare_status)(&mut doc, old, &env),
+        Some(_) => {}
+    }
+    finish(target, &mut doc);
+    raise_generation(&r, sub, old, &mut doc);
+    managed::track(&env, target, Some(old), &mut doc, sub, &opts.manager, op)?;
+    kinds::validate_meta_update(&r, &doc, old, &mut errors);
+    match sub {
+        None => {
+            (rules.validate)(&doc, &mut errors, &env);
+            (rules.validate_update)(&doc, old, &mut errors, &env);
+        }
+        Some("status") => (rules.validate_status)(&doc, old, &mut errors, &env),
+        Some(s) => kinds::validate_sub(&r, s, &doc, old, &mut errors),
+    }
+    if !errors.is_empty() {
+        return Err(target.invalid(&name, &errors.causes));
+    }
+    admission::validate(&env, target, &doc, Some(old))?;
+    doc["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+    call.warnings.extend(env.warnings.take());
+    call.warnings.extend(kinds::warnings(&r, &doc, Some(old)));
+    if same(&doc, old) && managed::same_but_times(&doc, old) {
+        return Ok(old.clone());
+    }
+    kinds::allocate(&env, &r, &mut doc, Some(old)).map_err(|causes| target.invalid(&name, &causes))?;
+    if opts.dry_run {
+        return Ok(doc);
+    }
+    let charge = admission::quota::check(&env, target, &doc, Some(old))?;
+    charge.settle(&server);
+    let k = call.key(&name);
+    if super::delete::is_finished(&r, &doc) {
+        return Ok(super::delete::remove(&server, &r, &k, doc));
+    }
+    Ok(commit(&server, &r, &k, doc, false))
+}
+
+/// Puts back what a writer may not change: system metadata, and the half of the object that the path does not name.
+fn restore(target: &Target, sub: Option<&str>, old: &Value, doc: &mut Value, rules: &kinds::Rules) {
+    let r = &target.stored;
+    let from = |k: &str| old["metadata"].get(k).cloned();
+    let meta = json::object_mut(doc, "metadata");
+    for k in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"] {
+        match from(k) {
+            // A generateName may be sent along, but never changes anything.
+            Some(v) => {
+                meta.insert(k.into(), v);
+            }
+            None if k == "generateName" => {}
+            None => {
+                meta.shift_remove(k);
+            }
+        }
+    }
+    meta.shift_remove("selfLink");
+    if meta.get("uid").and_then(Value::as_str).unwrap_or("").is_empty()
+        && let Some(uid) = from("uid")
+    {
+        meta.insert("uid".into(), uid);
+    }
+    match sub {
+        Some("status") => {
+            let keys: Vec<String> = doc.as_object().map(|m| m.keys().cloned().collect()).unwrap_or_default();
+            for k in keys.iter().filter(|k| !matches!(k.as_str(), "metadata" | "status" | "kind" | "apiVersion")) {
+                json::put(doc, k, old.get(k).cloned());
+            }
+            for (k, v) in old.as_object().into_iter().flatten() {
+                if doc.get(k).is_none() && k != "status" {
+                    json::put(doc, k, Some(v.clone()));
+                }
+            }
+            for k in rules.status_keeps_meta {
+                let v = from(k);
+                json::put(&mut doc["metadata"], k, v);
+            }
+        }
+        None if r.has_status() => json::put(doc, "status", old.get("status").cloned()),
+        _ => {}
+    }
+}
+
+fn raise_generation(r: &crate::registry::Resource, sub: Option<&str>, old: &Value, doc: &mut Value) {
+    if sub == Some("status") {
+        return;
+    }
+    let differs = |k: &str| doc.get(k) != old.get(k);
+    let changed = match r.generation {
+        Generation::None | Generation::Always1 => false,
+        Generation::Spec => differs("spec"),
+        Generation::SpecAndAnnotations => {
+            differs("spec") || doc["metadata"].get("annotations") != old["metadata"].get("annotations")
+        }
+        Generation::AllButMeta => {
+            let rest = |v: &Value| {
+                let mut v = v.clone();
+                json::take(&mut v, "metadata");
+                json::take(&mut v, "status");
+                v
+            };
+            rest(doc) != rest(old)
+        }
+    };
+    if changed {
+        let n = json::int(old, "metadata.generation").unwrap_or(0);
+        doc["metadata"]["generation"] = (n + 1).into();
+    }
+}

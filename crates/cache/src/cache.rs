@@ -1,0 +1,188 @@
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use evenkeel_api::{Kind, Meta, Object, Version};
+
+use crate::{Change, Entry, Owner, Refused, Store, Wait, freshness::Freshness};
+
+/// A store without its type: what the freshness gate and health pages need.
+pub trait AnyStore: Any + Send + Sync {
+    /// See [`Store::version`].
+    fn version(&self) -> Version;
+    /// See [`Store::synced`].
+    fn synced(&self) -> bool;
+    /// Number of objects.
+    fn count(&self) -> usize;
+    /// Header of one object.
+    fn header(&self, namespace: &str, name: &str) -> Option<&Meta>;
+    /// For downcasts.
+    fn as_any(&self) -> &dyn Any;
+    /// For downcasts.
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<T: Object> AnyStore for Store<T> {
+    fn version(&self) -> Version {
+        Store::version(self)
+    }
+    fn synced(&self) -> bool {
+        Store::synced(self)
+    }
+    fn count(&self) -> usize {
+        self.len()
+    }
+    fn header(&self, namespace: &str, name: &str) -> Option<&Meta> {
+        self.get(namespace, name).map(|o| o.meta())
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// All stores, under one lock: what a snapshot is taken from.
+#[derive(Default)]
+pub struct Stores(BTreeMap<Kind, Box<dyn AnyStore>>);
+
+impl Stores {
+    /// Stores for tests and plans without a cluster: registers a kind and folds entries in.
+    pub fn with<T: Object>(mut self, objects: impl IntoIterator<Item = T>) -> Self {
+        let mut store = Store::<T>::default();
+        let objects: Vec<T> = objects.into_iter().collect();
+        let version = objects.iter().map(|o| o.meta().version).max().unwrap_or(Version(1));
+        store.apply(Entry::Replace { version, objects }).expect("a new store is behind every version");
+        self.0.insert(T::resource(), Box::new(store));
+        self
+    }
+
+    /// The store of a kind.
+    ///
+    /// # Panics
+    /// When the kind was never registered: a loop that reads a kind names it among those it watches.
+    pub fn of<T: Object>(&self) -> &Store<T> {
+        self.0
+            .get(T::resource())
+            .and_then(|s| s.as_any().downcast_ref())
+            .unwrap_or_else(|| panic!("{} are read but not watched", T::resource().plural))
+    }
+
+    /// The store of a kind without its type; `None` when it is not watched.
+    pub fn any(&self, kind: Kind) -> Option<&dyn AnyStore> {
+        self.0.get(kind).map(|s| &**s)
+    }
+
+    /// All watched kinds.
+    pub fn kinds(&self) -> impl Iterator<Item = (Kind, &dyn AnyStore)> {
+        self.0.iter().map(|(k, s)| (*k, &**s))
+    }
+}
+
+/// Counters of what the cache refused or passed over; all only grow.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Entries older than what was seen.
+    pub refused: AtomicU64,
+    /// Log entries folded in.
+    pub applied: AtomicU64,
+}
+
+/// What one [`Cache::ingest`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ingested {
+    /// Number of changes told to listeners.
+    pub changes: usize,
+    /// Owners whose own writes are all visible now; they want to look again.
+    pub released: Vec<Owner>,
+}
+
+type Listener = Box<dyn Fn(&Change, &Stores) + Send + Sync>;
+
+/// The watch cache. Cheap to share; readers hold its lock for one snapshot.
+#[derive(Default)]
+pub struct Cache {
+    stores: RwLock<Stores>,
+    listeners: RwLock<Vec<Listener>>,
+    freshness: Mutex<Freshness>,
+    /// Counters.
+    pub stats: Stats,
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Makes room for a kind; a second call changes nothing.
+    pub fn register<T: Object>(&self) {
+        let mut stores = self.stores.write().unwrap_or_else(PoisonError::into_inner);
+        stores.0.entry(T::resource()).or_insert_with(|| Box::new(Store::<T>::default()));
+    }
+
+    /// Calls `listener` for every later change, in the order of each kind's log, with stores that show the change.
+    pub fn listen(&self, listener: impl Fn(&Change, &Stores) + Send + Sync + 'static) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    }
+
+    /// All stores as of now. Hold it for one snapshot, never across an await.
+    pub fn read(&self) -> RwLockReadGuard<'_, Stores> {
+        self.stores.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Folds one log entry in, tells listeners, and says who waited for it.
+    ///
+    /// One driver per kind calls this, one entry after the other: that is what makes the log ordered.
+    pub fn ingest<T: Object>(&self, entry: Entry<T>) -> Result<Ingested, Refused> {
+        let (applied, back) = {
+            let mut stores = self.stores.write().unwrap_or_else(PoisonError::into_inner);
+            let store = stores.0.entry(T::resource()).or_insert_with(|| Box::new(Store::<T>::default()));
+            let store = store.as_any_mut().downcast_mut::<Store<T>>().expect("a resource has one entry type");
+            let back = matches!(entry, Entry::Refill { reset: true, version, .. } if version < store.version());
+            (store.apply(entry), back)
+        };
+        let changes = applied.inspect_err(|_| {
+            self.stats.refused.fetch_add(1, Ordering::Relaxed);
+        })?;
+        self.stats.applied.fetch_add(1, Ordering::Relaxed);
+        let count = changes.len();
+        let stores = self.read();
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        for (old, new) in changes {
+            let change = Change::new(old, new);
+            listeners.iter().for_each(|tell| tell(&change, &stores));
+        }
+        if back {
+            self.freshness().reset(T::resource());
+        }
+        let released = self.freshness().released(T::resource(), &stores);
+        Ok(Ingested { changes: count, released })
+    }
+
+    /// Remembers a write of ours: the owner does not look again before the cache shows it.
+    pub fn wrote(&self, owner: &Owner, wait: Wait) {
+        self.freshness().add(owner, wait);
+    }
+
+    /// What the owner's next look would miss; `None` when the cache shows all its writes.
+    pub fn behind(&self, owner: &Owner) -> Option<Wait> {
+        let stores = self.read();
+        self.freshness().behind(owner, &stores)
+    }
+
+    /// Forgets what an owner wrote, for a key whose object is gone.
+    pub fn forget(&self, owner: &Owner) {
+        self.freshness().forget(owner);
+    }
+
+    fn freshness(&self) -> std::sync::MutexGuard<'_, Freshness> {
+        self.freshness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,49 @@
+use std::{any::Any, sync::Arc};
+
+use evenkeel_api::{Kind, Meta, Object};
+
+type Shared = Arc<dyn Any + Send + Sync>;
+
+/// One step of a kind's log as listeners see it: an object came, changed, or went.
+#[derive(Clone)]
+pub struct Change {
+    /// The kind that changed.
+    pub kind: Kind,
+    old: Option<Shared>,
+    new: Option<Shared>,
+    header: fn(&Shared) -> Option<&Meta>,
+}
+
+impl Change {
+    /// A change from one state to another; at least one of them is there.
+    pub fn new<T: Object>(old: Option<Arc<T>>, new: Option<Arc<T>>) -> Self {
+        Self {
+            kind: T::resource(),
+            old: old.map(|o| o as Shared),
+            new: new.map(|o| o as Shared),
+            header: |shared| shared.downcast_ref::<T>().map(T::meta),
+        }
+    }
+
+    /// Before and after, when the change is about a `T`. A deletion's "before" is the last known state.
+    pub fn of<T: Object>(&self) -> Option<(Option<Arc<T>>, Option<Arc<T>>)> {
+        let cast = |side: &Option<Shared>| side.clone().and_then(|s| s.downcast::<T>().ok());
+        (std::ptr::eq(self.kind, T::resource())).then(|| (cast(&self.old), cast(&self.new)))
+    }
+
+    /// Header of the state before.
+    pub fn old_meta(&self) -> Option<&Meta> {
+        self.old.as_ref().and_then(self.header)
+    }
+
+    /// Header of the state after.
+    pub fn new_meta(&self) -> Option<&Meta> {
+        self.new.as_ref().and_then(self.header)
+    }
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Change").field("kind", &self.kind.plural).field("old", &self.old_meta()).field("new", &self.new_meta()).finish()
+    }
+}

@@ -1,0 +1,125 @@
+//! How a planned write looks on the wire.
+
+use bytes::Bytes;
+use evenkeel_plan::{Propagation, Target, Write};
+use http::Method;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Value, json};
+
+const JSON: &str = "application/json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+
+/// Method, path and body of one write.
+pub(crate) struct Wire {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) body: Option<(&'static str, Bytes)>,
+}
+
+impl Wire {
+    pub(crate) fn of(write: &Write) -> Self {
+        let object = |target: &Target, sub| target.kind.object_path(&target.key.namespace, &target.key.name, sub);
+        match write {
+            Write::Create { kind, key, body, .. } => Self {
+                method: Method::POST,
+                path: kind.collection_path(Some(&key.namespace)),
+                body: Some((JSON, bytes(&Named { body, namespace: &key.namespace, name: &key.name }))),
+            },
+            Write::Replace { target, subresource, body } => {
+                Self { method: Method::PUT, path: object(target, *subresource), body: Some((JSON, bytes(body))) }
+            }
+            Write::Patch { target, body } => {
+                Self { method: Method::PATCH, path: object(target, None), body: Some((STRATEGIC, bytes(body))) }
+            }
+            Write::Delete { target, propagation } => {
+                let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": target.uid.to_string()}});
+                if let Some(version) = target.version {
+                    options["preconditions"]["resourceVersion"] = version.to_string().into();
+                }
+                if let Some(propagation) = propagation {
+                    options["propagationPolicy"] = match propagation {
+                        Propagation::Background => "Background",
+                        Propagation::Foreground => "Foreground",
+                        Propagation::Orphan => "Orphan",
+                    }
+                    .into();
+                }
+                Self { method: Method::DELETE, path: object(target, None), body: Some((JSON, bytes(&options))) }
+            }
+            Write::ConfirmOwner { target } => Self { method: Method::GET, path: object(target, None), body: None },
+        }
+    }
+}
+
+fn bytes(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("values print").into()
+}
+
+/// A shared body under a name of its own, printed without copying the body.
+struct Named<'a> {
+    body: &'a Value,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let Value::Object(fields) = self.body else { return self.body.serialize(out) };
+        let mut map = out.serialize_map(None)?;
+        for (field, value) in fields {
+            if field == "metadata" {
+                map.serialize_entry(field, &NamedMeta(value, self))?;
+            } else {
+                map.serialize_entry(field, value)?;
+            }
+        }
+        if !fields.contains_key("metadata") {
+            map.serialize_entry("metadata", &NamedMeta(&Value::Null, self))?;
+        }
+        map.end()
+    }
+}
+
+struct NamedMeta<'a>(&'a Value, &'a Named<'a>);
+
+impl Serialize for NamedMeta<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let mut map = out.serialize_map(None)?;
+        map.serialize_entry("name", self.1.name)?;
+        if !self.1.namespace.is_empty() {
+            map.serialize_entry("namespace", self.1.namespace)?;
+        }
+        for (field, value) in self.0.as_object().into_iter().flatten().filter(|(f, _)| *f != "name" && *f != "namespace") {
+            map.serialize_entry(field, value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_api::{Key, PODS, Uid, Version};
+
+    fn body(write: &Write) -> Value {
+        serde_json::from_slice(&Wire::of(write).body.unwrap().1).unwrap()
+    }
+
+    #[test]
+    fn a_create_carries_its_name_and_keeps_the_rest() {
+        let shared = std::sync::Arc::new(json!({"metadata": {"generateName": "web-", "labels": {"a": "1"}}, "spec": {"fromTheFuture": 1}}));
+        let write = Write::Create { kind: &PODS, key: Key::new("ns", "web-x"), controller: None, body: shared };
+        assert_eq!(
+            body(&write),
+            json!({"metadata": {"name": "web-x", "namespace": "ns", "generateName": "web-", "labels": {"a": "1"}}, "spec": {"fromTheFuture": 1}})
+        );
+    }
+
+    #[test]
+    fn every_delete_carries_the_uid() {
+        let target = Target { kind: &PODS, key: Key::new("ns", "a"), uid: Uid::new("u"), version: Some(Version(7)) };
+        let options = body(&Write::Delete { target, propagation: Some(Propagation::Background) });
+        assert_eq!(options["preconditions"], json!({"uid": "u", "resourceVersion": "7"}));
+        assert_eq!(options["propagationPolicy"], "Background");
+    }
+}

@@ -1,0 +1,253 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use evenkeel_api::{Key, Kind, Uid, Version};
+use evenkeel_cache::{Cache, Owner, Wait};
+use evenkeel_plan::{Answer, Done, Failure, FailureKind, Outcome, Target, Write};
+use futures::{StreamExt, stream};
+use http::{Method, StatusCode};
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::{Api, CallError, Reply, request::Wire};
+
+/// Until when writes may be under way: asked before each write leaves; `None` when we do not lead.
+pub type Fence = Arc<dyn Fn() -> Option<Instant> + Send + Sync>;
+
+/// Creates that a step begins with: 1, 2, 4 and 8 at a time. A step whose creates all fail costs at most these (workloads 3.5).
+const RAMP: [usize; 4] = [1, 2, 4, 8];
+
+/// Writes of one step that one pass holds open at once; the pace lets fewer through when the server is slow.
+const SIDE_BY_SIDE: usize = 64;
+
+/// Carries plans out for one loop, and remembers in the cache what was written, so that the key waits until it is visible.
+#[derive(Clone)]
+pub struct Writer {
+    api: Api,
+    cache: Arc<Cache>,
+    fence: Fence,
+}
+
+impl Writer {
+    /// A writer over one loop's way in.
+    pub fn new(api: Api, cache: Arc<Cache>, fence: Fence) -> Self {
+        Self { api, cache, fence }
+    }
+
+    /// Carries out the steps in order. Writes of a step run side by side; after a step with a failure the later ones are skipped.
+    pub async fn carry_out(&self, owner: &Owner, steps: &[Vec<Write>]) -> Outcome {
+        let mut outcome = Outcome { steps: Vec::with_capacity(steps.len()) };
+        let mut failed = false;
+        for step in steps {
+            let done = if failed { vec![Done::Skipped; step.len()] } else { self.step(owner, step).await };
+            failed |= done.iter().any(|d| matches!(d, Done::Failed(_) | Done::Skipped));
+            outcome.steps.push(done);
+        }
+        outcome
+    }
+
+    async fn step(&self, owner: &Owner, step: &[Write]) -> Vec<Done> {
+        let creates = step.iter().all(|w| matches!(w, Write::Create { .. }));
+        let mut done = Vec::with_capacity(step.len());
+        let mut ramp = RAMP.into_iter();
+        while done.len() < step.len() {
+            let left = step.len() - done.len();
+            let size = if creates { ramp.next().unwrap_or(left).min(left) } else { left };
+            let batch = &step[done.len()..done.len() + size];
+            let stop = AtomicBool::new(false);
+            let one = async |write| {
+                if creates && stop.load(Ordering::Relaxed) {
+                    return Done::Skipped;
+                }
+                let done = self.write(owner, write).await;
+                stop.fetch_or(done.failure().is_some(), Ordering::Relaxed);
+                done
+            };
+            let results: Vec<Done> = stream::iter(batch).map(one).buffered(SIDE_BY_SIDE).collect().await;
+            let failed = stop.into_inner();
+            done.extend(results);
+            if creates && failed {
+                done.resize(step.len(), Done::Skipped);
+            }
+        }
+        done
+    }
+
+    async fn write(&self, owner: &Owner, write: &Write) -> Done {
+        let Some(deadline) = (self.fence)().filter(|at| *at > Instant::now()) else { return fenced() };
+        let wire = Wire::of(write);
+        match self.api.call_before(wire.method, &wire.path, "", wire.body, Some(deadline)).await {
+            Ok(reply) => self.answered(owner, write, reply).await,
+            Err(CallError::NotSent(message)) => failed(FailureKind::Fenced, message),
+            Err(error) if write.changes() => self.unknown(owner, write, &error.to_string()).await,
+            Err(error) => failed(FailureKind::Other, error.to_string()),
+        }
+    }
+
+    async fn answered(&self, owner: &Owner, write: &Write, reply: Reply) -> Done {
+        if let Write::ConfirmOwner { target } = write {
+            return confirmed(target, &reply);
+        }
+        if reply.code.is_success() {
+            return self.succeeded(owner, write, &reply).await;
+        }
+        let status = reply.status();
+        let kind = match (reply.code, status.reason.as_str()) {
+            // The server may or may not have acted.
+            (code, _) if code.is_server_error() && code != StatusCode::SERVICE_UNAVAILABLE => {
+                return self.unknown(owner, write, &status.message).await;
+            }
+            (_, "AlreadyExists") => return self.taken(owner, write, status.message).await,
+            (StatusCode::CONFLICT, _) => match write {
+                // Without a version precondition only another uid conflicts: the life that we meant is over.
+                Write::Delete { target, .. } if target.version.is_none() => return Done::AlreadyGone,
+                _ => FailureKind::Conflict,
+            },
+            (StatusCode::NOT_FOUND, _) if matches!(write, Write::Delete { .. }) => {
+                self.wait_gone(owner, write);
+                return Done::AlreadyGone;
+            }
+            (StatusCode::NOT_FOUND, _) => FailureKind::NotFound,
+            (StatusCode::FORBIDDEN, _) if status.causes.iter().any(|c| c == "NamespaceTerminating") => FailureKind::NamespaceTerminating,
+            (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED, _) => FailureKind::Forbidden,
+            (StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST, _) => FailureKind::Invalid,
+            _ => FailureKind::Other,
+        };
+        failed(kind, status.message)
+    }
+
+    async fn succeeded(&self, owner: &Owner, write: &Write, reply: &Reply) -> Done {
+        let value = reply.json();
+        if matches!(write, Write::Delete { .. }) {
+            self.wait_gone(owner, write);
+            return Done::Written(Answer { uid: Uid::new(""), version: None });
+        }
+        let Some(answer) = value.as_ref().and_then(answer_of) else {
+            return self.unknown(owner, write, "the server answered with something that is no object").await;
+        };
+        self.wait_for(owner, write.kind(), answer.version);
+        Done::Written(answer)
+    }
+
+    fn wait_for(&self, owner: &Owner, kind: Kind, version: Option<Version>) {
+        if let Some(version) = version {
+            self.cache.wrote(owner, Wait::Reached { kind, version });
+        }
+    }
+
+    fn wait_gone(&self, owner: &Owner, write: &Write) {
+        if let Write::Delete { target, .. } = write {
+            self.cache.wrote(owner, Wait::Gone { kind: target.kind, key: target.key.clone(), uid: target.uid.clone() });
+        }
+    }
+
+    /// A name that we chose is taken: by our own earlier create, or by somebody else's object.
+    async fn taken(&self, owner: &Owner, write: &Write, message: String) -> Done {
+        match self.look(owner, write.kind(), write.key()).await {
+            Ok(Look { object: Some(object), .. }) if ours(write, &object) => match answer_of(&object) {
+                Some(answer) => Done::Existed(answer),
+                None => failed(FailureKind::Other, "the server listed an object without metadata"),
+            },
+            Ok(_) => failed(FailureKind::AlreadyExists, message),
+            Err(failure) => Done::Failed(failure),
+        }
+    }
+
+    /// Nobody knows whether the server acted. A live read tells; the request is never sent again from here.
+    async fn unknown(&self, owner: &Owner, write: &Write, why: &str) -> Done {
+        warn!(verb = write.verb(), key = %write.key(), why, "outcome unknown, reading");
+        let look = match self.look(owner, write.kind(), write.key()).await {
+            Ok(look) => look,
+            Err(failure) => return Done::Failed(Failure { kind: failure.kind, message: format!("{why}; then: {}", failure.message) }),
+        };
+        match (write, look.object) {
+            (Write::Create { .. }, Some(object)) if ours(write, &object) => match answer_of(&object) {
+                Some(answer) => Done::Existed(answer),
+                None => failed(FailureKind::Other, why),
+            },
+            (Write::Create { .. }, Some(_)) => failed(FailureKind::AlreadyExists, why),
+            (Write::Delete { target, .. }, None) => {
+                self.wait_for(owner, target.kind, look.version);
+                Done::AlreadyGone
+            }
+            (Write::Delete { target, .. }, Some(object)) => {
+                let meta = &object["metadata"];
+                if meta["uid"].as_str() != Some(target.uid.to_string().as_str()) {
+                    return Done::AlreadyGone;
+                }
+                match answer_of(&object).filter(|_| meta["deletionTimestamp"].is_string()) {
+                    Some(answer) => Done::Written(answer),
+                    None => failed(FailureKind::Other, why),
+                }
+            }
+            (_, None) => failed(FailureKind::NotFound, why),
+            (Write::Replace { target, .. }, Some(object)) if answer_of(&object).and_then(|a| a.version) != target.version => {
+                failed(FailureKind::Conflict, why)
+            }
+            _ => failed(FailureKind::Other, why),
+        }
+    }
+
+    /// A live, consistent read of one object by a list, because not every loop's role grants `get` (workloads 1.3). The key then waits
+    /// until the cache has reached what was read.
+    async fn look(&self, owner: &Owner, kind: Kind, key: &Key) -> Result<Look, Failure> {
+        let path = kind.collection_path(Some(&key.namespace));
+        let query = format!("fieldSelector=metadata.name%3D{}", key.name);
+        let reply = self.api.call(Method::GET, &path, &query, None).await.map_err(|e| Failure { kind: FailureKind::Other, message: e.to_string() })?;
+        if !reply.code.is_success() {
+            return Err(Failure { kind: FailureKind::Other, message: reply.status().message });
+        }
+        let mut list = reply.json().ok_or_else(|| Failure { kind: FailureKind::Other, message: "the server answered a list with garbage".into() })?;
+        let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str).and_then(Version::parse);
+        self.wait_for(owner, kind, version);
+        let object = list["items"].as_array_mut().and_then(|items| items.iter_mut().find(|o| o["metadata"]["name"].as_str() == Some(&*key.name))).map(Value::take);
+        Ok(Look { object, version })
+    }
+}
+
+struct Look {
+    object: Option<Value>,
+    version: Option<Version>,
+}
+
+fn failed(kind: FailureKind, message: impl Into<String>) -> Done {
+    Done::Failed(Failure { kind, message: message.into() })
+}
+
+fn fenced() -> Done {
+    failed(FailureKind::Fenced, "not sent: this process does not lead")
+}
+
+fn answer_of(object: &Value) -> Option<Answer> {
+    let meta = object.get("metadata")?;
+    Some(Answer { uid: Uid::new(meta.get("uid")?.as_str()?), version: meta.get("resourceVersion").and_then(Value::as_str).and_then(Version::parse) })
+}
+
+/// Whether a live object is the one that a create meant to make: the same owner controls it.
+fn ours(write: &Write, object: &Value) -> bool {
+    let Write::Create { controller: Some(controller), .. } = write else { return false };
+    let uid = controller.to_string();
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().any(|o| o["controller"] == true && o["uid"].as_str() == Some(uid.as_str()))
+}
+
+/// The recheck before adoption (workloads 1.6.1), with upstream's words.
+fn confirmed(target: &Target, reply: &Reply) -> Done {
+    let key = &target.key;
+    let denied = |text: String| failed(FailureKind::OwnerGone, text);
+    if !reply.code.is_success() {
+        return denied(format!("can't recheck DeletionTimestamp: {}", reply.status().message));
+    }
+    let Some(object) = reply.json() else { return denied("can't recheck DeletionTimestamp: the server answered with garbage".into()) };
+    let Some(answer) = answer_of(&object) else { return denied("can't recheck DeletionTimestamp: the server answered with garbage".into()) };
+    if answer.uid != target.uid {
+        return denied(format!("original {} {key} is gone: got uid {}, wanted {}", target.kind.kind, answer.uid, target.uid));
+    }
+    match object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str) {
+        Some(at) => denied(format!("{key} has just been deleted at {at}")),
+        None => Done::Written(answer),
+    }
+}

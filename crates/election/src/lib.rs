@@ -1,0 +1,1 @@
+//! Lease-based leader election: one small state machine and its shell.

@@ -1,0 +1,1 @@
+//! The binary evenkeel: flags, wiring, shutdown.

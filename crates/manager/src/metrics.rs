@@ -1,0 +1,67 @@
+//! Metrics of passes, under upstream's names where it has one (manager 10).
+
+use evenkeel_api::Kind;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GroupResource {
+    group: String,
+    resource: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Running {
+    name: String,
+    manager: String,
+}
+
+/// Counters of one loop's passes.
+#[derive(Debug, Clone, Default)]
+pub struct PassMetrics {
+    stale: Family<GroupResource, Counter>,
+    panics: Counter,
+}
+
+impl PassMetrics {
+    /// Registers `<loop>_controller_stale_sync_skips` (manager 10.2) and the loop's panics.
+    pub fn register(registry: &mut Registry, alias: &str) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            format!("{alias}_controller_stale_sync_skips"),
+            "Number of passes that were put off because the watch cache did not show an own write yet",
+            metrics.stale.clone(),
+        );
+        registry.register(format!("evenkeel_{alias}_panics"), "Number of passes that ended in a panic and were retried", metrics.panics.clone());
+        metrics
+    }
+
+    pub(crate) fn stale(&self, kind: Kind) {
+        self.stale.get_or_create(&GroupResource { group: kind.group.to_owned(), resource: kind.plural.to_owned() }).inc();
+    }
+
+    pub(crate) fn panicked(&self) {
+        self.panics.inc();
+    }
+}
+
+/// `running_managed_controllers` (manager 10.1).
+#[derive(Debug, Clone, Default)]
+pub struct RunningControllers(Family<Running, Gauge>);
+
+impl RunningControllers {
+    /// Registers the gauge.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register("running_managed_controllers", "Indicates where instances of a controller are currently running", metrics.0.clone());
+        metrics
+    }
+
+    /// Says whether a controller runs in this process.
+    pub fn set(&self, name: &str, runs: bool) {
+        self.0.get_or_create(&Running { name: name.to_owned(), manager: "kube-controller-manager".to_owned() }).set(i64::from(runs));
+    }
+}

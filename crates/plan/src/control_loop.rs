@@ -1,0 +1,50 @@
+use evenkeel_api::Key;
+use evenkeel_cache::{Change, Stores};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{About, Outcome, Plan, Report};
+
+/// A key that a change made worth looking at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Trigger {
+    /// The key.
+    pub key: Key,
+    /// How long to wait first; zero: at once.
+    pub after: SignedDuration,
+}
+
+impl Trigger {
+    /// Look at `key` at once.
+    pub fn now(key: Key) -> Self {
+        Self { key, after: SignedDuration::ZERO }
+    }
+}
+
+/// One reconcile loop: look once, decide, act, say how it went.
+///
+/// [`ControlLoop::snapshot`], [`ControlLoop::plan`] and [`ControlLoop::conclude`] are plain functions: equal input, equal output, no IO and
+/// no clock but `now`. The shell calls them in this order, carries out what they return, and never runs two passes of one key at once.
+pub trait ControlLoop: Send + Sync + 'static {
+    /// Everything one pass may look at.
+    type Snapshot: Send + Sync + 'static;
+
+    /// The loop's names.
+    fn about(&self) -> &'static About;
+
+    /// Keys that a change of a watched kind makes worth looking at. Runs at ingestion: look-ups only.
+    fn triggers(&self, change: &Change, stores: &Stores) -> Vec<Trigger>;
+
+    /// Takes what one pass needs out of one read of the cache.
+    fn snapshot(&self, stores: &Stores, key: &Key) -> Self::Snapshot;
+
+    /// The writes that the snapshot calls for. Empty when all is as it should be.
+    fn plan(&self, snap: &Self::Snapshot, now: Timestamp) -> Plan;
+
+    /// What to report after the plan was carried out (or had nothing to do): status, events, whether to come back.
+    ///
+    /// `outcome` has one entry for every write of `plan`, in the same steps; after a failed step the later ones are [`crate::Done::Skipped`].
+    fn conclude(&self, snap: &Self::Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report;
+
+    /// Keeps what the next look should know and the cache may not show yet, such as names that turned out to be taken.
+    fn remember(&self, _snap: &Self::Snapshot, _plan: &Plan, _outcome: &Outcome) {}
+}

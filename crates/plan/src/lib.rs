@@ -1,0 +1,19 @@
+//! The vocabulary of decisions: what a loop may ask for ([`Write`], [`Plan`]), what it learns back ([`Outcome`]), what it says in the end
+//! ([`Report`]), and the shape that every loop has ([`ControlLoop`]).
+//!
+//! Also here because several loops decide it alike: which objects belong to an owner ([`claim`]) and how pods are named ([`names`]).
+//! What never lives here: IO, tokio, clocks. Start reading at [`ControlLoop`].
+
+mod about;
+pub mod claim;
+mod control_loop;
+pub mod names;
+mod outcome;
+mod report;
+mod write;
+
+pub use about::About;
+pub use control_loop::{ControlLoop, Trigger};
+pub use outcome::{Answer, Done, Failure, FailureKind, Outcome};
+pub use report::{Event, EventType, Next, ObjectReference, Report};
+pub use write::{Plan, Propagation, Target, Write};

@@ -1,0 +1,1 @@
+//! Seeded worlds with faults that drive the real loops in virtual time.

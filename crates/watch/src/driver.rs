@@ -1,0 +1,101 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use evenkeel_api::Kind;
+use evenkeel_cache::{Cache, Owner};
+use futures::future::BoxFuture;
+
+use crate::Metrics;
+
+/// Turns `true` (or loses its sender) when all is to end.
+pub type Stop = tokio::sync::watch::Receiver<bool>;
+
+/// Gives 64 random bits: jitter and watch times are drawn from it, so that a seed gives the same history.
+pub type Chance = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Told of owners whose own writes are all visible now ([`evenkeel_cache::Ingested::released`]). Called within ingestion: it must not
+/// wait, and not read the cache for long.
+pub type Released = Arc<dyn Fn(Vec<Owner>) + Send + Sync>;
+
+/// Feeds the store of one kind. One driver per kind runs in a process: that is what makes the kind's log ordered.
+pub trait Driver: Send + Sync {
+    /// The kind that it feeds.
+    fn kind(&self) -> Kind;
+    /// Makes room for the kind in a cache, so that it can be read before the first list (empty and not synced).
+    fn register(&self, cache: &Cache);
+    /// Feeds the cache until `stop`. Failures are retried for ever, with pauses; they touch no other kind.
+    fn run<'a>(&'a self, cache: Arc<Cache>, stop: Stop) -> BoxFuture<'a, ()>;
+    /// Asks for a new list soon, whatever the driver is doing.
+    fn refill(&self);
+    /// What keeps the kind from being current, as of now; for readiness and debug pages.
+    fn trouble(&self) -> Option<Trouble>;
+}
+
+/// Why a kind is not current.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last one, in words.
+    pub last: String,
+}
+
+/// What every driver is given.
+#[derive(Clone)]
+pub struct Feed {
+    /// Transport.
+    pub client: kube::Client,
+    /// Chance.
+    pub chance: Chance,
+    /// Who is told of released owners.
+    pub released: Released,
+    /// Where things are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Feed {
+    /// A feed that counts into metrics of its own and tells nobody of released owners.
+    pub fn new(client: kube::Client, chance: Chance) -> Self {
+        Self { client, chance, released: Arc::new(|_| {}), metrics: Arc::default() }
+    }
+
+    /// With somebody who is told of released owners.
+    pub fn released(self, tell: impl Fn(Vec<Owner>) + Send + Sync + 'static) -> Self {
+        Self { released: Arc::new(tell), ..self }
+    }
+
+    /// A whole number in `range`, by chance.
+    pub(crate) fn draw(&self, range: std::ops::Range<u64>) -> u64 {
+        range.start + (self.chance)() % (range.end - range.start)
+    }
+}
+
+/// The current trouble of a driver.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles(Mutex<Option<Trouble>>);
+
+impl Troubles {
+    pub(crate) fn add(&self, last: &dyn std::fmt::Display) -> u32 {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = slot.as_ref().map_or(0, |t| t.failures).saturating_add(1);
+        *slot = Some(Trouble { failures, last: last.to_string() });
+        failures
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn get(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Runs `work` until it ends or `stop` says so.
+pub(crate) async fn until<F: Future<Output = ()>>(mut stop: Stop, work: F) {
+    tokio::select! {
+        biased;
+        // An error means that nobody can stop us any more but by going away: that is a stop too.
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = work => {}
+    }
+}

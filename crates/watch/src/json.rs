@@ -1,0 +1,166 @@
+use std::{borrow::Cow, collections::BTreeMap};
+
+use evenkeel_api::{Key, Object, Uid, Version};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{Bad, Event, Frame, FrameSplitter, JsonList, Lines, ListReader, Malformed, Status, Wire, bounds};
+
+/// `application/json`, decoded by [`Object::decode`].
+#[derive(Debug, Clone, Copy)]
+pub struct Json {
+    /// Longest object, in bytes, that is decoded.
+    pub limit: usize,
+    /// Ask for, and accept, `PartialObjectMetadata` in place of the objects.
+    pub metadata_only: bool,
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self { limit: bounds::OBJECT, metadata_only: false }
+    }
+}
+
+const METADATA: &str = "PartialObjectMetadata";
+
+#[derive(Deserialize)]
+struct FrameWire<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct KindWire<'a> {
+    #[serde(borrow)]
+    kind: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct BookmarkWire<'a> {
+    #[serde(borrow)]
+    metadata: BookmarkMeta<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMeta<'a> {
+    #[serde(borrow)]
+    resource_version: Cow<'a, str>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, Option<String>>>,
+}
+
+impl Json {
+    /// Whether an object that calls itself `kind` can be a `T`.
+    pub(crate) fn serves<T: Object>(&self, kind: &str) -> bool {
+        kind == T::resource().kind || (self.metadata_only && kind == METADATA)
+    }
+
+    /// One object. A kind of its own that is not ours is an error (items of a list carry none).
+    pub(crate) fn object<T: Object>(&self, bytes: &[u8]) -> Result<T, String> {
+        // Servers put the kind first; only when they do not is the object looked through for it.
+        let first = bytes
+            .strip_prefix(b"{\"kind\":\"")
+            .and_then(|rest| rest.split(|b| *b == b'"').next())
+            .is_some_and(|kind| std::str::from_utf8(kind).is_ok_and(|kind| self.serves::<T>(kind)));
+        if !first {
+            let kind = serde_json::from_slice::<KindWire<'_>>(bytes).map_err(|e| e.to_string())?.kind;
+            if let Some(kind) = kind.filter(|kind| !kind.is_empty() && !self.serves::<T>(kind)) {
+                return Err(format!("a {kind:?} among {}", T::resource().plural));
+            }
+        }
+        T::decode(bytes).map_err(|e| match std::error::Error::source(&e) {
+            Some(source) => format!("{e}: {source}"),
+            None => e.to_string(),
+        })
+    }
+}
+
+impl<T: Object> Wire<T> for Json {
+    fn accept(&self) -> &'static str {
+        if self.metadata_only {
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+        } else {
+            "application/json"
+        }
+    }
+
+    fn splitter(&self) -> Box<dyn FrameSplitter> {
+        Box::new(Lines::new(self.limit))
+    }
+
+    fn event(&self, frame: &Frame) -> Result<Event<T>, Malformed> {
+        let bytes = match frame {
+            Frame::Whole(bytes) => bytes,
+            Frame::Oversized { start, length } => return Ok(Event::Bad(oversized(start, *length))),
+        };
+        let wire: FrameWire<'_> = serde_json::from_slice(bytes).map_err(|e| Malformed(e.to_string()))?;
+        let Some(kind) = wire.kind else {
+            let bare = serde_json::from_slice::<KindWire<'_>>(bytes).ok().and_then(|k| k.kind);
+            return match bare.as_deref() {
+                Some("Status") => Ok(Event::Error(Status::read(bytes, 500))),
+                _ => Err(Malformed("a frame without a type".into())),
+            };
+        };
+        let object = wire.object.ok_or_else(|| Malformed("a frame without an object".into()))?.get().as_bytes();
+        match &*kind {
+            "ADDED" | "MODIFIED" | "DELETED" => {
+                let deleted = kind == "DELETED";
+                Ok(match self.object(object) {
+                    Ok(object) if deleted => Event::Delete(object),
+                    Ok(object) => Event::Put(object),
+                    Err(why) => Event::Bad(bad_object(object, deleted, why)),
+                })
+            }
+            "BOOKMARK" => {
+                let meta = serde_json::from_slice::<BookmarkWire<'_>>(object).map_err(|e| Malformed(e.to_string()))?.metadata;
+                Ok(Event::Bookmark {
+                    version: Version::parse(&meta.resource_version).ok_or_else(|| Malformed("a bookmark without a usable version".into()))?,
+                    initial_end: meta.annotations.is_some_and(|a| {
+                        a.get("k8s.io/initial-events-end").and_then(Option::as_deref) == Some("true")
+                    }),
+                })
+            }
+            "ERROR" => Ok(Event::Error(Status::read(object, 500))),
+            other => Err(Malformed(format!("an event of type {:.40}", other))),
+        }
+    }
+
+    fn list(&self) -> Box<dyn ListReader<T>> {
+        Box::new(JsonList::new(*self))
+    }
+}
+
+/// What can be said about an object that does not decode.
+pub(crate) fn bad_object(bytes: &[u8], deleted: bool, why: String) -> Bad {
+    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty());
+    Bad {
+        key: text("/metadata/name").map(|name| Key::new(text("/metadata/namespace").unwrap_or_default(), name)),
+        uid: text("/metadata/uid").map(Uid::new),
+        version: text("/metadata/resourceVersion").and_then(Version::parse),
+        deleted,
+        why,
+    }
+}
+
+/// What the first bytes of an object tell about it. They are no whole JSON, so fields are searched as text, in the first `metadata`
+/// and before any nested part: a guess, good enough to name the object in a log and to keep what is known of it.
+pub(crate) fn oversized(start: &[u8], length: usize) -> Bad {
+    let text = String::from_utf8_lossy(start);
+    let meta = text.split_once("\"metadata\"").map_or("", |(_, rest)| rest);
+    let field = |name: &str| {
+        let (_, rest) = meta.split_once(&format!("\"{name}\""))?;
+        let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+        rest.split_once('"').map(|(value, _)| value).filter(|v| !v.is_empty() && !v.contains('\\'))
+    };
+    Bad {
+        key: field("name").map(|name| Key::new(field("namespace").unwrap_or_default(), name)),
+        uid: field("uid").map(Uid::new),
+        version: field("resourceVersion").and_then(Version::parse),
+        deleted: text.trim_start().starts_with("{\"type\":\"DELETED\""),
+        why: format!("{length} bytes are too many"),
+    }
+}
