@@ -1,2 +1,75 @@
-//! Contributor commands.
-fn main() {}
+//! What contributors run: `cargo xtask test`, `story`, `behaviours`, `sim`, `bench`, `gen`, `mutants`.
+//!
+//! Lives here: the order in which other programs are called, and the tools that they need ([`kubectl`]). What never does: anything
+//! that takes long to build; the player of stories is the binary `stories` of the tests package, and runs through cargo.
+//!
+//! Start reading at [`main`], a match on the subcommand.
+
+mod bench;
+mod generate;
+mod kubectl;
+mod mutants;
+mod process;
+mod program;
+mod sim;
+mod story;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+/// Why a command ended without success. The text is for whoever ran it.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It was called wrongly: read the usage.
+    #[error("{0}\n\n{USAGE}")]
+    Usage(String),
+    /// Something outside is missing or refused to work: put it right and try again.
+    #[error("{0}")]
+    Machine(String),
+    /// It ran, and what was looked at is not as it should be.
+    #[error("{0}")]
+    Verdict(String),
+}
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  test                        everything to run before pushing: format, lints, unit, property and story tests
+  story NAME [FLAGS]          one story with real kubectl: handson, takeover  (story NAME --help)
+  behaviours [FLAGS]          recorded behaviours of kube-controller-manager, in process or with --https URL
+  sim --seeds A..B            seeded fault simulation, B left out; a failing seed replays exactly
+  bench idle|burst [FLAGS]    figures of the real binary, one JSON line each
+                              --kubeconfig FILE  a real API server;  --rival BINARY  pair another manager
+  mutants [FLAGS]             how many mutants of the loops the tests catch (long)
+  gen [--check]               generated files: writes them, or fails when one is stale
+  kubectl                     where kubectl is; fetched below target/ when the machine has none of 1.30 or newer";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let outcome = match command.as_str() {
+        "test" => test::run(&rest),
+        "story" => story::story(&rest),
+        "behaviours" => story::behaviours(&rest),
+        "sim" => sim::run(&rest),
+        "bench" => bench::run(&rest),
+        "mutants" => mutants::run(&rest),
+        "gen" => generate::run(&rest),
+        "kubectl" => kubectl::print(&rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        "" => Err(Failure::Usage("which command?".into())),
+        other => Err(Failure::Usage(format!("no such command: {other}"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}

@@ -117,6 +117,11 @@ pub fn text<'a>(v: &'a Value, path: &str) -> &'a str {
     at(v, path).and_then(Value::as_str).unwrap_or("")
 }
 
+/// The text at a path of keys, which may hold dots; empty when there is none.
+pub fn text_at<'a>(v: &'a Value, path: &[&str]) -> &'a str {
+    path.iter().try_fold(v, |v, key| v.get(key)).and_then(Value::as_str).unwrap_or("")
+}
+
 /// The number at a dotted path.
 pub fn int(v: &Value, path: &str) -> Option<i64> {
     at(v, path).and_then(Value::as_i64)

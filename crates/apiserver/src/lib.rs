@@ -10,15 +10,37 @@
 //! Start reading at [`Server::handle`] (`server.rs`), then `registry.rs` (what is served), `store/` (what is kept), `write/` (how a
 //! write becomes a stored document).
 
+mod accept;
+mod admission;
+mod apply;
+mod bootstrap;
+mod convert;
+mod defaults;
 pub mod discovery;
 pub mod edge;
+mod impersonate;
+mod json;
+mod kinds;
+mod meta;
 pub mod openapi;
 pub mod options;
+mod patch;
+mod quantity;
+mod query;
+mod rbac;
+mod read;
 pub mod registry;
 pub mod request;
+mod reviews;
+mod route;
+pub mod schema;
+mod selector;
 pub mod server;
 pub mod status;
+mod store;
+mod sub;
 pub mod table;
+mod write;
 
 pub use options::{Chance, Clock, Commit, Observer, Options, SeededChance, WallClock};
 pub use registry::{Registry, Resource, Subresource};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Method};
 
+use crate::kinds::Allocated;
 use crate::options::{Observer, Options};
 use crate::query::Query;
 use crate::registry::{Registry, Resource};
@@ -13,7 +14,7 @@ use crate::route::Route;
 use crate::schema::{Schema, StructId};
 use crate::status::ApiError;
 use crate::store::Store;
-use crate::{bootstrap, discovery, openapi, rbac, read, reviews, route, sub, write};
+use crate::{bootstrap, discovery, impersonate, openapi, rbac, read, reviews, route, sub, write};
 
 /// One API server.
 pub struct Server {
@@ -24,6 +25,12 @@ pub struct Server {
     pub(crate) turn: Mutex<()>,
     /// Schemas of custom resources by `group/version/plural`.
     pub(crate) custom: Mutex<BTreeMap<String, (Arc<Schema>, StructId)>>,
+    /// Addresses and ports of Services.
+    pub(crate) allocated: Mutex<Allocated>,
+    /// Roles and bindings, compiled; `None` after they changed.
+    pub(crate) policy: Mutex<Option<Arc<rbac::Policy>>>,
+    /// Who the tokens that this server knows stand for, and until when.
+    pub(crate) tokens: Mutex<BTreeMap<String, (UserInfo, Option<jiff::Timestamp>)>>,
 }
 
 /// One request on a resource, taken apart.
@@ -63,6 +70,9 @@ impl Server {
             store,
             turn: Mutex::new(()),
             custom: Mutex::new(BTreeMap::new()),
+            allocated: Mutex::new(Allocated::default()),
+            policy: Mutex::new(None),
+            tokens: Mutex::new(BTreeMap::new()),
         });
         bootstrap::fill(&server);
         server
@@ -78,8 +88,28 @@ impl Server {
         &self.registry
     }
 
+    /// Makes a static token known, for token reviews and [`Server::user_of_token`].
+    pub fn add_token(&self, token: &str, user: UserInfo) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), (user, None));
+    }
+
+    /// Who a token stands for: one made known by [`Server::add_token`] or issued by `serviceaccounts/token`.
+    pub fn user_of_token(&self, token: &str) -> Option<UserInfo> {
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let (user, until) = tokens.get(token)?;
+        until.is_none_or(|t| self.options.clock.now() < t).then(|| user.clone())
+    }
+
     /// Answers one request. Never blocks on anything but short locks.
     pub fn handle(self: &Arc<Self>, req: &Request) -> Response {
+        match impersonate::acting_user(self, req) {
+            Ok(None) => self.handle_as(req),
+            Ok(Some(user)) => self.handle_as(&Request { user, ..req.clone() }),
+            Err(e) => e.to_response(),
+        }
+    }
+
+    fn handle_as(self: &Arc<Self>, req: &Request) -> Response {
         if !req.path.starts_with("/api") {
             if let Some(r) = openapi::handle(self, req) {
                 return r;

@@ -7,7 +7,7 @@ use std::{
     },
 };
 
-use evenkeel_api::{Kind, Meta, Object, Version};
+use evenkeel_api::{Key, Kind, Meta, Object, Version};
 
 use crate::{Change, Entry, Owner, Refused, Store, Wait, freshness::Freshness};
 
@@ -21,6 +21,8 @@ pub trait AnyStore: Any + Send + Sync {
     fn count(&self) -> usize;
     /// Header of one object.
     fn header(&self, namespace: &str, name: &str) -> Option<&Meta>;
+    /// Namespace and name of every object.
+    fn keys(&self) -> Vec<Key>;
     /// For downcasts.
     fn as_any(&self) -> &dyn Any;
     /// For downcasts.
@@ -39,6 +41,9 @@ impl<T: Object> AnyStore for Store<T> {
     }
     fn header(&self, namespace: &str, name: &str) -> Option<&Meta> {
         self.get(namespace, name).map(|o| o.meta())
+    }
+    fn keys(&self) -> Vec<Key> {
+        self.iter().map(|o| o.meta().key()).collect()
     }
     fn as_any(&self) -> &dyn Any {
         self

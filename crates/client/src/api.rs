@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -8,16 +8,27 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::{ClientMetrics, Pace};
+use crate::{
+    ClientMetrics, Fence, Pace,
+    pace::{Ended, Permit, kind_of},
+};
 
-/// Field manager of all writes. The stock manager's name, so that server-side apply sees one owner before and after a change of managers.
+/// Field manager of all writes. The stock manager's name, so that server-side apply sees one owner before and after a change of managers
+/// (docs/decisions/0005-field-manager.md).
 const FIELD_MANAGER: &str = "kube-controller-manager";
 
 /// Largest answer that is read: the server's own limit for one object is about 3 MB.
 const MAX_BODY: usize = 16 << 20;
 
-/// How often a request that the server refused to take (429) is sent again.
+/// How often a request that the server refused to take (429) is sent again (manager 3.1).
 const MAX_RETRIES: u32 = 10;
+
+/// Wait after a 429 that names none, and the longest that is believed: a proxy that says "tomorrow" must not stop the process until then.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// A write is not begun with less time left than this.
+const LEAST_TIME: Duration = Duration::from_millis(10);
 
 /// One identity's way to the API server: its User-Agent, pace, time-outs and metrics, over the shared connection pool.
 #[derive(Clone)]
@@ -25,6 +36,8 @@ pub struct Api {
     client: kube::Client,
     user_agent: HeaderValue,
     pace: Pace,
+    /// Its place in the pace's turns.
+    turn: usize,
     metrics: ClientMetrics,
     timeout: Duration,
 }
@@ -38,19 +51,32 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// No answer. Whether the server has acted is unknown in all cases but the first.
+/// No answer. Whether the server has acted is unknown in the last two cases.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The request was never sent.
+    /// The request was never sent: it makes no sense, or there is no connection to send it on.
     #[error("{0}")]
     NotSent(String),
+    /// The request was never sent, because this process does not lead, or not for long enough.
+    #[error("not sent: this process does not lead")]
+    Fenced,
     /// No complete answer within the time allowed.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// The connection broke, or the answer is not HTTP.
+    /// The connection broke, or the answer is not HTTP, or too long.
     #[error("{0}")]
     Broken(String),
 }
+
+/// One request, but for its body.
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+}
+
+/// Makes a body, with its content type, when the request is about to leave: what waits for its turn holds none.
+pub(crate) type MakeBody<'a> = &'a (dyn Fn() -> Option<(&'static str, Bytes)> + Send + Sync);
 
 /// `metav1.Status`, as far as callers look.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,6 +107,7 @@ impl Api {
         Self {
             client,
             user_agent: HeaderValue::from_str(&agent).expect("names of clients are visible ASCII"),
+            turn: pace.join(),
             pace,
             metrics,
             timeout: Duration::from_secs(30),
@@ -99,79 +126,77 @@ impl Api {
 
     /// Sends one request and reads the whole answer.
     ///
-    /// A 429 means that the server did not take the request: it is sent again after `Retry-After`. Nothing else is ever sent twice.
+    /// A 429 means that the server did not take the request: it is sent again after `Retry-After`. Nothing else is ever sent twice
+    /// (docs/decisions/0001-no-hidden-retries.md).
+    ///
+    /// # Errors
+    /// When there is no complete answer. Every answer, whatever its code, is a [`Reply`].
     pub async fn call(&self, method: Method, path: &str, query: &str, body: Option<(&'static str, Bytes)>) -> Result<Reply, CallError> {
-        self.call_before(method, path, query, body, None).await
+        self.send(Ask { method, path, query }, &|| body.clone(), None).await
     }
 
-    /// [`Api::call`], with nothing sent at or after `deadline`, and the answer given up then.
-    pub(crate) async fn call_before(
-        &self,
-        method: Method,
-        path: &str,
-        query: &str,
-        body: Option<(&'static str, Bytes)>,
-        deadline: Option<Instant>,
-    ) -> Result<Reply, CallError> {
+    /// [`Api::call`] for writes of a leader: `fence` is asked when the request is about to leave, however long it waited for the pace, and
+    /// bounds the time for the answer.
+    pub(crate) async fn send(&self, ask: Ask<'_>, body: MakeBody<'_>, fence: Option<&Fence>) -> Result<Reply, CallError> {
+        let kind = kind_of(ask.method.as_str(), ask.path);
         let mut tries = 0;
         loop {
             let asked = Instant::now();
-            let permit = match deadline {
-                None => self.pace.admit().await,
-                Some(at) => tokio::time::timeout_at(at, self.pace.admit())
-                    .await
-                    .map_err(|_| CallError::NotSent("leadership could not be confirmed in time".to_owned()))?,
+            let permit = self.admitted(fence).await?;
+            self.metrics.waited(ask.method.as_str(), asked.elapsed());
+            let limit = match fence {
+                None => self.timeout,
+                Some(fence) => self.timeout.min(until(fence)?.saturating_duration_since(Instant::now())),
             };
-            self.metrics.waited(method.as_str(), asked.elapsed());
-            let limit = deadline.map_or(self.timeout, |at| self.timeout.min(at.saturating_duration_since(Instant::now())));
-            if limit.is_zero() {
-                return Err(CallError::NotSent("leadership could not be confirmed in time".to_owned()));
+            if limit < LEAST_TIME {
+                return Err(CallError::Fenced);
             }
-            let request = self.request(method.clone(), path, query, body.clone(), limit)?;
+            let request = self.request(&ask, body(), limit)?;
             let sent = Instant::now();
             let answer = match tokio::time::timeout(limit, self.exchange(request)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(CallError::TimedOut(limit)),
             };
-            permit.done(answer.is_ok());
-            self.metrics.answered(method.as_str(), answer.as_ref().ok().map(|(r, _)| r.code.as_u16()), sent.elapsed());
-            let (reply, retry_after) = answer?;
-            debug!(%method, path, code = reply.code.as_u16(), "request");
-            if reply.code != StatusCode::TOO_MANY_REQUESTS {
+            permit.done(&kind, ended(&answer));
+            self.metrics.answered(ask.method.as_str(), answer.as_ref().ok().map(|(r, _)| r.code.as_u16()), sent.elapsed());
+            let (reply, _) = answer?;
+            debug!(method = %ask.method, path = ask.path, code = reply.code.as_u16(), "request");
+            if reply.code != StatusCode::TOO_MANY_REQUESTS || tries == MAX_RETRIES {
                 return Ok(reply);
             }
-            self.pace.pause(retry_after.unwrap_or(Duration::from_secs(1)));
             tries += 1;
-            if tries > MAX_RETRIES {
-                return Ok(reply);
-            }
-            self.metrics.retried(method.as_str(), reply.code.as_u16());
+            self.metrics.retried(ask.method.as_str(), reply.code.as_u16());
         }
     }
 
-    fn request(
-        &self,
-        method: Method,
-        path: &str,
-        query: &str,
-        body: Option<(&'static str, Bytes)>,
-        limit: Duration,
-    ) -> Result<Request<Body>, CallError> {
-        let mut uri = path.to_owned();
-        let mut query = query.to_owned();
-        if method != Method::GET {
-            // The server's own limit, a little before ours, so that its answer still arrives.
-            let seconds = limit.as_secs().max(1);
-            for extra in [format!("fieldManager={FIELD_MANAGER}"), format!("timeout={seconds}s")] {
-                if !(method == Method::DELETE && extra.starts_with("field")) {
-                    query = if query.is_empty() { extra } else { format!("{query}&{extra}") };
-                }
+    /// A permit of the pace. Whoever waits for one while leadership goes on keeps the place; whoever loses it gives up then.
+    async fn admitted(&self, fence: Option<&Fence>) -> Result<Permit, CallError> {
+        let mut admit = pin!(self.pace.admit(self.turn));
+        let Some(fence) = fence else { return Ok(admit.await) };
+        loop {
+            if let Ok(permit) = tokio::time::timeout_at(until(fence)?, admit.as_mut()).await {
+                return Ok(permit);
+            }
+        }
+    }
+
+    fn request(&self, ask: &Ask<'_>, body: Option<(&'static str, Bytes)>, limit: Duration) -> Result<Request<Body>, CallError> {
+        let mut uri = ask.path.to_owned();
+        let mut query = ask.query.to_owned();
+        if ask.method != Method::GET {
+            // The server's own limit ends a little before ours, so that its answer still arrives, and nothing is done after we gave up.
+            let server = limit - (limit / 10).min(Duration::from_secs(1));
+            let server = format!("timeout={}ms", server.as_millis());
+            let manager = format!("fieldManager={FIELD_MANAGER}");
+            // Deletes have no field manager.
+            for extra in (ask.method != Method::DELETE).then_some(manager).into_iter().chain([server]) {
+                query = if query.is_empty() { extra } else { format!("{query}&{extra}") };
             }
         }
         if !query.is_empty() {
             uri = format!("{uri}?{query}");
         }
-        let mut builder = Request::builder().method(method).uri(uri).header(header::USER_AGENT, &self.user_agent).header(header::ACCEPT, "application/json");
+        let mut builder = Request::builder().method(&ask.method).uri(uri).header(header::USER_AGENT, &self.user_agent).header(header::ACCEPT, "application/json");
         let body = match body {
             Some((kind, bytes)) => {
                 builder = builder.header(header::CONTENT_TYPE, kind);
@@ -183,13 +208,40 @@ impl Api {
     }
 
     async fn exchange(&self, request: Request<Body>) -> Result<(Reply, Option<Duration>), CallError> {
-        let response = self.client.send(request).await.map_err(|e| CallError::Broken(chain(&e)))?;
+        let response = self.client.send(request).await.map_err(|e| broken(&e))?;
         let code = response.status();
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
         let body = http_body_util::Limited::new(response.into_body(), MAX_BODY);
         let body = body.collect().await.map_err(|e| CallError::Broken(chain(&*e)))?.to_bytes();
         Ok((Reply { code, body }, retry_after.map(Duration::from_secs)))
     }
+}
+
+/// Until when the holder of a fence leads, if it does.
+fn until(fence: &Fence) -> Result<Instant, CallError> {
+    fence().filter(|at| *at > Instant::now()).ok_or(CallError::Fenced)
+}
+
+/// What an answer says about the server's pace.
+fn ended(answer: &Result<(Reply, Option<Duration>), CallError>) -> Ended {
+    match answer {
+        Ok((reply, wait)) if reply.code == StatusCode::TOO_MANY_REQUESTS => Ended::Busy(wait.unwrap_or(RETRY_AFTER).min(MAX_RETRY_AFTER)),
+        Ok((reply, _)) if reply.code.is_success() => Ended::Done,
+        Ok(_) => Ended::Refused,
+        Err(_) => Ended::Silent,
+    }
+}
+
+/// Only where no connection came about it is certain that nothing was sent.
+fn broken(error: &(dyn std::error::Error + 'static)) -> CallError {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect()) {
+            return CallError::NotSent(chain(error));
+        }
+        cause = inner.source();
+    }
+    CallError::Broken(chain(error))
 }
 
 /// An error with its causes, in one line.

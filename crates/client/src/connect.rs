@@ -1,9 +1,16 @@
 use std::{path::PathBuf, time::Duration};
 
+use hyper_timeout::TimeoutConnector;
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    client::ConfigExt,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError},
 };
+use tower::{BoxError, ServiceBuilder};
 
 /// Where the API server is and who we are to it.
 #[derive(Debug, Clone, Default)]
@@ -23,36 +30,64 @@ pub enum ConnectError {
         /// The file.
         path: String,
         /// What is wrong with it.
-        source: Box<kube::config::KubeconfigError>,
+        source: Box<KubeconfigError>,
     },
     /// No kubeconfig was given and this is no pod.
     #[error("no --kubeconfig was given, and there is no in-cluster configuration: {0}")]
     InCluster(Box<kube::config::InClusterError>),
     /// `--master` is no URL.
-    #[error("--master {0:?} is not a URL")]
+    #[error("--master {0:?} is not a URL of the form https://host:port")]
     Master(String),
     /// Certificates or keys that cannot be used.
     #[error("cannot set up the connection: {0}")]
     Client(Box<kube::Error>),
+    /// Certificates, keys or a user of the kubeconfig that cannot be used.
+    #[error("cannot connect with the kubeconfig {path}: {source}")]
+    Credentials {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: Box<kube::Error>,
+    },
 }
 
 /// Connections are given up after this long; the API server is near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A silent peer is asked after this long whether it is still there, this often, three times: a dead one is noticed within a minute, even by
+/// a watch that has nothing to say.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(10);
+
+/// Idle connections are kept for the next burst this long; each costs some 40 KB here and more on the server.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Idle connections that are kept at all: as many as the pace lets requests through.
+const MAX_IDLE: usize = 100;
+
 /// Reads the configuration without connecting.
+///
+/// # Errors
+/// When a file cannot be read or makes no sense; the message names it.
 pub async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
     let mut config = match &options.kubeconfig {
         Some(path) => {
             let shown = path.display().to_string();
             let wrong = |source| ConnectError::Kubeconfig { path: shown.clone(), source: Box::new(source) };
             let file = Kubeconfig::read_from(path).map_err(wrong)?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?
+            let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?;
+            if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
+                // Data without a single certificate would trust nobody, and every connection would fail for a reason hard to find.
+                return Err(wrong(KubeconfigError::LoadCertificateAuthority(LoadDataError::NoBase64DataOrFile)));
+            }
+            config
         }
         None if options.master.is_some() => Config::new(http::Uri::from_static("https://localhost")),
         None => Config::incluster().map_err(|e| ConnectError::InCluster(Box::new(e)))?,
     };
     if let Some(master) = &options.master {
-        config.cluster_url = master.parse().map_err(|_| ConnectError::Master(master.clone()))?;
+        let secure = options.kubeconfig.is_some() && config.cluster_url.scheme_str() == Some("https");
+        config.cluster_url = server(master, secure).ok_or_else(|| ConnectError::Master(master.clone()))?;
     }
     // A retry layer below us would send a POST twice; reads of watches have time-outs of their own.
     config.default_retry = false;
@@ -61,7 +96,85 @@ pub async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
     Ok(config)
 }
 
+/// The URL of a server. Without a scheme it is `http`, as for kubectl, or `https` where the kubeconfig's server speaks it.
+fn server(text: &str, secure: bool) -> Option<http::Uri> {
+    let text = match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("{}://{text}", if secure { "https" } else { "http" }),
+    };
+    let uri: http::Uri = text.parse().ok()?;
+    let usable = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|h| !h.is_empty()) && uri.query().is_none();
+    usable.then_some(uri)
+}
+
 /// A client over one connection pool, for all loops.
+///
+/// # Errors
+/// When the configuration cannot be read or used; the message names the file. Nothing is sent yet: a server that is not there shows later.
 pub async fn connect(options: &ConnectOptions) -> Result<Client, ConnectError> {
-    Client::try_from(load(options).await?).map_err(|e| ConnectError::Client(Box::new(e)))
+    let config = load(options).await?;
+    client_for(config).map_err(|error| match (error, &options.kubeconfig) {
+        (ConnectError::Client(source), Some(path)) => ConnectError::Credentials { path: path.display().to_string(), source },
+        (error, _) => error,
+    })
+}
+
+/// A client for a configuration that [`load`] has read: kube's layers for address, identity and headers over a connection pool of our own,
+/// with a keep-alive that notices dead peers, and without any layer that sends again.
+///
+/// One thing below us may put a request on a second connection: hyper's pool does so when a kept connection turns out to be closed before
+/// the first byte of the request was written to it (it hands the request back only while that still waits in the connection's queue). That
+/// is the first sending, not a second one, and saves a live read for each connection that the server closes at rest.
+///
+/// # Errors
+/// [`ConnectError::Client`] when certificates, keys or credentials cannot be used.
+pub fn client_for(mut config: Config) -> Result<Client, ConnectError> {
+    let unusable = |e| ConnectError::Client(Box::new(e));
+    // Which provider rustls takes by itself depends on the features that other crates switch on, and it panics when there are two.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that somebody else was quicker.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    if config.proxy_url.is_some() {
+        config.default_retry = false;
+        return Client::try_from(config).map_err(unusable);
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEP_ALIVE));
+    tcp.set_keepalive_interval(Some(KEEP_ALIVE_AGAIN));
+    tcp.set_keepalive_retries(Some(3));
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp).map_err(unusable)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let pool: legacy::Client<_, kube::client::Body> = legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(MAX_IDLE)
+        .build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer().map_err(unusable)?)
+        .layer(config.extra_headers_layer().map_err(unusable)?)
+        .map_err(BoxError::from)
+        .service(pool);
+    Ok(Client::new(service, config.default_namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_a_scheme_gets_one() {
+        let text = |t, secure| server(t, secure).map(|u| u.to_string());
+        assert_eq!(text("localhost:8080", false).as_deref(), Some("http://localhost:8080/"));
+        assert_eq!(text("10.0.0.1", true).as_deref(), Some("https://10.0.0.1/"));
+        assert_eq!(text("https://[::1]:6443", false).as_deref(), Some("https://[::1]:6443/"));
+        for bad in ["", "a b", "https://", "ftp://x", "https://x/?y=1", "http://:80", "::"] {
+            assert_eq!(text(bad, false), None, "{bad}");
+        }
+    }
 }

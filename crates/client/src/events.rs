@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::{
-    Api, ClientMetrics, Clock, Fence,
+    Api, CallError, ClientMetrics, Clock, Fence, Reply,
+    api::Ask,
     correlate::{Correlated, Correlator},
 };
 
@@ -64,7 +65,8 @@ impl Recorder {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, parcels) = mpsc::channel(BUFFER);
         let inner = Inner { component, clock, correlator: Mutex::default(), last_name: AtomicI64::new(0), metrics, queue };
-        (Self(Arc::new(inner)), send_all(api.with_timeout(TIMEOUT), component, fence, parcels))
+        let sender = Sender { api: api.with_timeout(TIMEOUT), component, fence, metrics: inner.metrics.clone() };
+        (Self(Arc::new(inner)), sender.send_all(parcels))
     }
 
     /// Records one event. Never waits: what does not fit is dropped and counted.
@@ -80,7 +82,7 @@ impl Recorder {
         }
     }
 
-    /// Waits until everything recorded so far was sent or given up.
+    /// Waits until everything recorded so far was sent or given up. While the server is away that can take long: bound it.
     pub async fn flush(&self) {
         let (tell, done) = tokio::sync::oneshot::channel();
         if self.0.queue.send(Message::Flush(tell)).await.is_ok() {
@@ -88,11 +90,18 @@ impl Recorder {
         }
     }
 
-    /// `<object>.<hex of nanoseconds>`; two events of one instant get names of their own.
+    /// `<object>.<hex of nanoseconds>`; two events of one instant get names of their own. The uid stands in for a name that would make the
+    /// event's name invalid (manager 11.1).
     fn name(&self, event: &Event, now: Timestamp) -> String {
         let nanos = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
-        let last = self.0.last_name.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(nanos.max(last + 1))).unwrap_or(nanos);
-        format!("{}.{:x}", event.about.name, nanos.max(last + 1))
+        let step = |last: i64| nanos.max(last.saturating_add(1));
+        let last = self.0.last_name.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(step(last))).unwrap_or(nanos);
+        let number = format!("{:x}", step(last));
+        let object = &*event.about.name;
+        match object.len() + 1 + number.len() <= MAX_NAME && is_subdomain(object) {
+            true => format!("{object}.{number}"),
+            false => format!("{}.{number}", event.about.uid),
+        }
     }
 
     /// `source.component` of its events.
@@ -101,64 +110,94 @@ impl Recorder {
     }
 }
 
-async fn send_all(api: Api, component: &'static str, fence: Fence, mut parcels: mpsc::Receiver<Message>) {
-    while let Some(message) = parcels.recv().await {
-        match message {
-            Message::Send(parcel) => send(&api, component, &fence, *parcel).await,
-            Message::Flush(tell) => {
-                let _ = tell.send(());
-            }
-        }
-    }
+/// Longest name of an object.
+const MAX_NAME: usize = 253;
+
+/// Whether a text is a DNS subdomain, as names of events must be.
+fn is_subdomain(text: &str) -> bool {
+    let label = |l: &str| {
+        l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !l.is_empty() && !l.starts_with('-') && !l.ends_with('-')
+    };
+    text.split('.').all(label)
 }
 
-async fn send(api: &Api, component: &'static str, fence: &Fence, parcel: Parcel) {
-    let namespace = if parcel.event.about.namespace.is_empty() { "default" } else { &parcel.event.about.namespace };
-    for attempt in 0..TRIES {
-        if attempt > 0 {
-            tokio::time::sleep(PAUSE).await;
-        }
-        // An event says what a leader did; who leads no longer stays silent.
-        if fence().is_none() {
-            return;
-        }
-        let reply = match &parcel.what {
-            Correlated::Repeat { message, count, name, .. } => {
-                let patch = json!({"count": count, "lastTimestamp": time_text(parcel.now), "message": message});
-                let body = Some(("application/strategic-merge-patch+json", bytes(&patch)));
-                match api.call(Method::PATCH, &EVENTS.object_path(namespace, name, None), "", body).await {
-                    Ok(reply) if reply.code == StatusCode::NOT_FOUND => create(api, component, namespace, &parcel).await,
-                    other => other,
+/// Sends for one recorder.
+struct Sender {
+    api: Api,
+    component: &'static str,
+    fence: Fence,
+    metrics: ClientMetrics,
+}
+
+impl Sender {
+    async fn send_all(self, mut parcels: mpsc::Receiver<Message>) {
+        while let Some(message) = parcels.recv().await {
+            match message {
+                Message::Send(parcel) => {
+                    if !self.send(*parcel).await {
+                        self.metrics.event_dropped();
+                    }
+                }
+                Message::Flush(tell) => {
+                    let _ = tell.send(());
                 }
             }
-            _ => create(api, component, namespace, &parcel).await,
-        };
-        match reply {
-            Ok(reply) if reply.code.is_success() => return,
-            // The server has an opinion (a dying namespace, say): trying again would not change it.
-            Ok(reply) => return debug!(code = reply.code.as_u16(), reason = parcel.event.reason, "event refused"),
-            Err(error) => debug!(%error, reason = parcel.event.reason, "event not sent"),
         }
     }
-}
 
-async fn create(api: &Api, component: &str, namespace: &str, parcel: &Parcel) -> Result<crate::Reply, crate::CallError> {
-    let about = &parcel.event.about;
-    let (message, count, first) = match &parcel.what {
-        Correlated::Repeat { message, count, first, .. } => (message, *count, *first),
-        Correlated::Create { message } => (message, 1, parcel.now),
-        Correlated::Dropped => (&parcel.event.message, 1, parcel.now),
-    };
-    let event = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": {"name": parcel.name, "namespace": namespace},
-        "involvedObject": {"kind": about.kind.kind, "namespace": &*about.namespace, "name": &*about.name, "uid": about.uid.to_string(),
-            "apiVersion": about.kind.api_version(), "resourceVersion": about.version.to_string()},
-        "reason": parcel.event.reason, "message": message, "type": parcel.event.kind.as_str(),
-        "source": {"component": component}, "reportingComponent": component, "reportingInstance": "",
-        "firstTimestamp": time_text(first), "lastTimestamp": time_text(parcel.now), "count": count,
-    });
-    api.call(Method::POST, &EVENTS.collection_path(Some(namespace)), "", Some(("application/json", bytes(&event)))).await
+    /// Whether the server has it. An event that may have arrived is sent again under the same name, so that it cannot double.
+    async fn send(&self, parcel: Parcel) -> bool {
+        let reason = parcel.event.reason;
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            match self.once(&parcel).await {
+                Ok(reply) if reply.code.is_success() => return true,
+                Ok(reply) if attempt > 0 && reply.code == StatusCode::CONFLICT => return true,
+                // The server has an opinion (a dying namespace, say): trying again would not change it.
+                Ok(reply) => {
+                    debug!(code = reply.code.as_u16(), reason, "event refused");
+                    return false;
+                }
+                // An event says what a leader did; who leads no longer stays silent.
+                Err(CallError::Fenced) => return false,
+                Err(error) => debug!(%error, reason, "event not sent"),
+            }
+        }
+        false
+    }
+
+    async fn once(&self, parcel: &Parcel) -> Result<Reply, CallError> {
+        let about = &parcel.event.about;
+        let namespace = if about.namespace.is_empty() { "default" } else { &about.namespace };
+        let (name, message, count, first) = match &parcel.what {
+            Correlated::Repeat { message, count, first, name } => (name, message, *count, *first),
+            Correlated::Create { message } => (&parcel.name, message, 1, parcel.now),
+            Correlated::Dropped => (&parcel.name, &parcel.event.message, 1, parcel.now),
+        };
+        if matches!(parcel.what, Correlated::Repeat { .. }) {
+            let patch = json!({"count": count, "lastTimestamp": time_text(parcel.now), "message": message});
+            let path = EVENTS.object_path(namespace, name, None);
+            let ask = Ask { method: Method::PATCH, path: &path, query: "" };
+            let reply = self.api.send(ask, &|| Some(("application/strategic-merge-patch+json", bytes(&patch))), Some(&self.fence)).await?;
+            // It has expired, or never arrived: made again under the name that later repeats know.
+            if reply.code != StatusCode::NOT_FOUND {
+                return Ok(reply);
+            }
+        }
+        let event = json!({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": {"kind": about.kind.kind, "namespace": &*about.namespace, "name": &*about.name, "uid": about.uid.to_string(),
+                "apiVersion": about.kind.api_version(), "resourceVersion": about.version.to_string()},
+            "reason": parcel.event.reason, "message": message, "type": parcel.event.kind.as_str(),
+            "source": {"component": self.component}, "reportingComponent": self.component, "reportingInstance": "",
+            "firstTimestamp": time_text(first), "lastTimestamp": time_text(parcel.now), "count": count,
+        });
+        let path = EVENTS.collection_path(Some(namespace));
+        self.api.send(Ask { method: Method::POST, path: &path, query: "" }, &|| Some(("application/json", bytes(&event))), Some(&self.fence)).await
+    }
 }
 
 fn bytes(value: &Value) -> Bytes {

@@ -12,8 +12,6 @@ mod clock;
 mod connect;
 mod correlate;
 mod events;
-
-
 mod metrics;
 mod pace;
 mod request;
@@ -21,8 +19,7 @@ mod writer;
 
 pub use api::{Api, CallError, Reply, Status};
 pub use clock::{Clock, SystemClock};
-pub use connect::{ConnectError, ConnectOptions, connect, load};
-
+pub use connect::{ConnectError, ConnectOptions, client_for, connect, load};
 pub use events::Recorder;
 pub use metrics::ClientMetrics;
 pub use pace::{Pace, PaceOptions};

@@ -9,46 +9,52 @@ use serde_json::{Value, json};
 const JSON: &str = "application/json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
-/// Method, path and body of one write.
-pub(crate) struct Wire {
+/// Method and path of one write. The body is made when the request leaves.
+pub(crate) struct Wire<'w> {
     pub(crate) method: Method,
     pub(crate) path: String,
-    pub(crate) body: Option<(&'static str, Bytes)>,
+    write: &'w Write,
 }
 
-impl Wire {
-    pub(crate) fn of(write: &Write) -> Self {
+impl<'w> Wire<'w> {
+    pub(crate) fn of(write: &'w Write) -> Self {
         let object = |target: &Target, sub| target.kind.object_path(&target.key.namespace, &target.key.name, sub);
-        match write {
-            Write::Create { kind, key, body, .. } => Self {
-                method: Method::POST,
-                path: kind.collection_path(Some(&key.namespace)),
-                body: Some((JSON, bytes(&Named { body, namespace: &key.namespace, name: &key.name }))),
-            },
-            Write::Replace { target, subresource, body } => {
-                Self { method: Method::PUT, path: object(target, *subresource), body: Some((JSON, bytes(body))) }
-            }
-            Write::Patch { target, body } => {
-                Self { method: Method::PATCH, path: object(target, None), body: Some((STRATEGIC, bytes(body))) }
-            }
-            Write::Delete { target, propagation } => {
-                let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": target.uid.to_string()}});
-                if let Some(version) = target.version {
-                    options["preconditions"]["resourceVersion"] = version.to_string().into();
-                }
-                if let Some(propagation) = propagation {
-                    options["propagationPolicy"] = match propagation {
-                        Propagation::Background => "Background",
-                        Propagation::Foreground => "Foreground",
-                        Propagation::Orphan => "Orphan",
-                    }
-                    .into();
-                }
-                Self { method: Method::DELETE, path: object(target, None), body: Some((JSON, bytes(&options))) }
-            }
-            Write::ConfirmOwner { target } => Self { method: Method::GET, path: object(target, None), body: None },
-        }
+        let (method, path) = match write {
+            Write::Create { kind, key, .. } => (Method::POST, kind.collection_path(Some(&key.namespace))),
+            Write::Replace { target, subresource, .. } => (Method::PUT, object(target, *subresource)),
+            Write::Patch { target, .. } => (Method::PATCH, object(target, None)),
+            Write::Delete { target, .. } => (Method::DELETE, object(target, None)),
+            Write::ConfirmOwner { target } => (Method::GET, object(target, None)),
+        };
+        Self { method, path, write }
     }
+
+    /// Content type and bytes.
+    pub(crate) fn body(&self) -> Option<(&'static str, Bytes)> {
+        Some(match self.write {
+            Write::Create { key, body, .. } => (JSON, bytes(&Named { body, namespace: &key.namespace, name: &key.name })),
+            Write::Replace { body, .. } => (JSON, bytes(body)),
+            Write::Patch { body, .. } => (STRATEGIC, bytes(body)),
+            Write::Delete { target, propagation } => (JSON, bytes(&delete_options(target, *propagation))),
+            Write::ConfirmOwner { .. } => return None,
+        })
+    }
+}
+
+fn delete_options(target: &Target, propagation: Option<Propagation>) -> Value {
+    let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": target.uid.to_string()}});
+    if let Some(version) = target.version {
+        options["preconditions"]["resourceVersion"] = version.to_string().into();
+    }
+    if let Some(propagation) = propagation {
+        options["propagationPolicy"] = match propagation {
+            Propagation::Background => "Background",
+            Propagation::Foreground => "Foreground",
+            Propagation::Orphan => "Orphan",
+        }
+        .into();
+    }
+    options
 }
 
 fn bytes(value: &impl Serialize) -> Bytes {
@@ -102,7 +108,7 @@ mod tests {
     use evenkeel_api::{Key, PODS, Uid, Version};
 
     fn body(write: &Write) -> Value {
-        serde_json::from_slice(&Wire::of(write).body.unwrap().1).unwrap()
+        serde_json::from_slice(&Wire::of(write).body().unwrap().1).unwrap()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{Api, CallError, Reply, request::Wire};
+use crate::{Api, CallError, Reply, Status, api::Ask, request::Wire};
 
 /// Until when writes may be under way: asked before each write leaves; `None` when we do not lead.
 pub type Fence = Arc<dyn Fn() -> Option<Instant> + Send + Sync>;
@@ -77,13 +77,14 @@ impl Writer {
     }
 
     async fn write(&self, owner: &Owner, write: &Write) -> Done {
-        let Some(deadline) = (self.fence)().filter(|at| *at > Instant::now()) else { return fenced() };
         let wire = Wire::of(write);
-        match self.api.call_before(wire.method, &wire.path, "", wire.body, Some(deadline)).await {
+        let ask = Ask { method: wire.method.clone(), path: &wire.path, query: "" };
+        match self.api.send(ask, &|| wire.body(), Some(&self.fence)).await {
             Ok(reply) => self.answered(owner, write, reply).await,
-            Err(CallError::NotSent(message)) => failed(FailureKind::Fenced, message),
-            Err(error) if write.changes() => self.unknown(owner, write, &error.to_string()).await,
-            Err(error) => failed(FailureKind::Other, error.to_string()),
+            Err(error @ CallError::Fenced) => failed(FailureKind::Fenced, error.to_string()),
+            Err(error) if !write.changes() => failed(FailureKind::Other, format!("can't recheck DeletionTimestamp: {error}")),
+            Err(error @ CallError::NotSent(_)) => failed(FailureKind::Other, error.to_string()),
+            Err(error) => self.unknown(owner, write, &error.to_string()).await,
         }
     }
 
@@ -95,35 +96,33 @@ impl Writer {
             return self.succeeded(owner, write, &reply).await;
         }
         let status = reply.status();
-        let kind = match (reply.code, status.reason.as_str()) {
-            // The server may or may not have acted.
-            (code, _) if code.is_server_error() && code != StatusCode::SERVICE_UNAVAILABLE => {
-                return self.unknown(owner, write, &status.message).await;
+        // The server may or may not have acted, or a proxy may have lost its answer.
+        if reply.code.is_server_error() {
+            return self.unknown(owner, write, &status.message).await;
+        }
+        match (write, reply.code) {
+            (Write::Create { .. }, _) if status.reason == "AlreadyExists" => self.taken(owner, write, status.message).await,
+            (Write::Delete { target, .. }, StatusCode::CONFLICT) if target.version.is_none() => {
+                self.other_life(owner, target, status.message).await
             }
-            (_, "AlreadyExists") => return self.taken(owner, write, status.message).await,
-            (StatusCode::CONFLICT, _) => match write {
-                // Without a version precondition only another uid conflicts: the life that we meant is over.
-                Write::Delete { target, .. } if target.version.is_none() => return Done::AlreadyGone,
-                _ => FailureKind::Conflict,
-            },
-            (StatusCode::NOT_FOUND, _) if matches!(write, Write::Delete { .. }) => {
-                self.wait_gone(owner, write);
-                return Done::AlreadyGone;
+            // Only the server's own word: a proxy's 404 would make the key wait for a deletion that never comes.
+            (Write::Delete { target, .. }, StatusCode::NOT_FOUND) if status.reason == "NotFound" => {
+                self.wait_gone(owner, target);
+                Done::AlreadyGone
             }
-            (StatusCode::NOT_FOUND, _) => FailureKind::NotFound,
-            (StatusCode::FORBIDDEN, _) if status.causes.iter().any(|c| c == "NamespaceTerminating") => FailureKind::NamespaceTerminating,
-            (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED, _) => FailureKind::Forbidden,
-            (StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST, _) => FailureKind::Invalid,
-            _ => FailureKind::Other,
-        };
-        failed(kind, status.message)
+            _ => Done::Failed(refused(reply.code, status)),
+        }
     }
 
     async fn succeeded(&self, owner: &Owner, write: &Write, reply: &Reply) -> Done {
         let value = reply.json();
-        if matches!(write, Write::Delete { .. }) {
-            self.wait_gone(owner, write);
-            return Done::Written(Answer { uid: Uid::new(""), version: None });
+        if let Write::Delete { target, .. } = write {
+            // A `Status` or the object on its way out; anything else does not come from the server.
+            if value.is_none_or(|v| v.get("kind").is_none() && v.get("metadata").is_none()) {
+                return self.unknown(owner, write, "the server answered with something that is no object").await;
+            }
+            self.wait_gone(owner, target);
+            return Done::Written(Answer { uid: target.uid.clone(), version: None });
         }
         let Some(answer) = value.as_ref().and_then(answer_of) else {
             return self.unknown(owner, write, "the server answered with something that is no object").await;
@@ -138,9 +137,17 @@ impl Writer {
         }
     }
 
-    fn wait_gone(&self, owner: &Owner, write: &Write) {
-        if let Write::Delete { target, .. } = write {
-            self.cache.wrote(owner, Wait::Gone { kind: target.kind, key: target.key.clone(), uid: target.uid.clone() });
+    fn wait_gone(&self, owner: &Owner, target: &Target) {
+        self.cache.wrote(owner, Wait::Gone { kind: target.kind, key: target.key.clone(), uid: target.uid.clone() });
+    }
+
+    /// A delete that asked for the uid alone met a conflict: as a rule because another life of the name is there. A live read makes sure,
+    /// and tells the key until when to wait.
+    async fn other_life(&self, owner: &Owner, target: &Target, message: String) -> Done {
+        match self.look(owner, target.kind, &target.key).await {
+            Ok(look) if look.object.as_ref().is_none_or(|o| !is_life(o, target)) => Done::AlreadyGone,
+            Ok(_) => failed(FailureKind::Conflict, message),
+            Err(failure) => failed(failure.kind, format!("{message}; then: {failure}")),
         }
     }
 
@@ -169,25 +176,22 @@ impl Writer {
                 None => failed(FailureKind::Other, why),
             },
             (Write::Create { .. }, Some(_)) => failed(FailureKind::AlreadyExists, why),
-            (Write::Delete { target, .. }, None) => {
-                self.wait_for(owner, target.kind, look.version);
-                Done::AlreadyGone
+            (Write::Create { .. } | Write::ConfirmOwner { .. }, None) => failed(FailureKind::Other, why),
+            (Write::Delete { .. }, None) => Done::AlreadyGone,
+            (Write::Delete { target, .. }, Some(object)) if !is_life(&object, target) => Done::AlreadyGone,
+            (Write::Delete { .. }, Some(object)) => match answer_of(&object).filter(|_| object["metadata"]["deletionTimestamp"].is_string()) {
+                Some(answer) => Done::Written(answer),
+                None => failed(FailureKind::Other, why),
+            },
+            (Write::Replace { .. } | Write::Patch { .. }, None) => failed(FailureKind::NotFound, why),
+            (Write::Replace { target, .. } | Write::Patch { target, .. }, Some(object)) if !is_life(&object, target) => {
+                failed(FailureKind::NotFound, why)
             }
-            (Write::Delete { target, .. }, Some(object)) => {
-                let meta = &object["metadata"];
-                if meta["uid"].as_str() != Some(target.uid.to_string().as_str()) {
-                    return Done::AlreadyGone;
-                }
-                match answer_of(&object).filter(|_| meta["deletionTimestamp"].is_string()) {
-                    Some(answer) => Done::Written(answer),
-                    None => failed(FailureKind::Other, why),
-                }
-            }
-            (_, None) => failed(FailureKind::NotFound, why),
+            // Written since: by us or by somebody else, and the watch brings whichever it was.
             (Write::Replace { target, .. }, Some(object)) if answer_of(&object).and_then(|a| a.version) != target.version => {
                 failed(FailureKind::Conflict, why)
             }
-            _ => failed(FailureKind::Other, why),
+            (_, Some(_)) => failed(FailureKind::Other, why),
         }
     }
 
@@ -217,8 +221,23 @@ fn failed(kind: FailureKind, message: impl Into<String>) -> Done {
     Done::Failed(Failure { kind, message: message.into() })
 }
 
-fn fenced() -> Done {
-    failed(FailureKind::Fenced, "not sent: this process does not lead")
+/// A well-formed refusal, in the server's words.
+fn refused(code: StatusCode, status: Status) -> Failure {
+    let kind = match code {
+        _ if status.reason == "AlreadyExists" => FailureKind::AlreadyExists,
+        StatusCode::CONFLICT => FailureKind::Conflict,
+        StatusCode::NOT_FOUND => FailureKind::NotFound,
+        StatusCode::FORBIDDEN if status.causes.iter().any(|c| c == "NamespaceTerminating") => FailureKind::NamespaceTerminating,
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => FailureKind::Forbidden,
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => FailureKind::Invalid,
+        _ => FailureKind::Other,
+    };
+    Failure { kind, message: status.message }
+}
+
+/// Whether a live object is the life of its name that the target means.
+fn is_life(object: &Value, target: &Target) -> bool {
+    object.pointer("/metadata/uid").and_then(Value::as_str).is_some_and(|uid| Uid::new(uid) == target.uid)
 }
 
 fn answer_of(object: &Value) -> Option<Answer> {
@@ -239,10 +258,13 @@ fn confirmed(target: &Target, reply: &Reply) -> Done {
     let key = &target.key;
     let denied = |text: String| failed(FailureKind::OwnerGone, text);
     if !reply.code.is_success() {
-        return denied(format!("can't recheck DeletionTimestamp: {}", reply.status().message));
+        let Failure { kind, message } = refused(reply.code, reply.status());
+        let kind = if kind == FailureKind::NotFound { FailureKind::OwnerGone } else { kind };
+        return failed(kind, format!("can't recheck DeletionTimestamp: {message}"));
     }
-    let Some(object) = reply.json() else { return denied("can't recheck DeletionTimestamp: the server answered with garbage".into()) };
-    let Some(answer) = answer_of(&object) else { return denied("can't recheck DeletionTimestamp: the server answered with garbage".into()) };
+    let Some((object, answer)) = reply.json().and_then(|o| Some((answer_of(&o).map(|a| (o, a)))?)) else {
+        return failed(FailureKind::Other, "can't recheck DeletionTimestamp: the server answered with something that is no object");
+    };
     if answer.uid != target.uid {
         return denied(format!("original {} {key} is gone: got uid {}, wanted {}", target.kind.kind, answer.uid, target.uid));
     }

@@ -1,1 +1,22 @@
-//! The binary evenkeel: flags, wiring, shutdown.
+//! The manager: flags, wiring, shutdown; no decisions.
+//!
+//! Here live the command line ([`parse`], one table of flags), the names of controllers, the shell that every loop's passes run in
+//! (`pass.rs`), the wiring of cache, drivers, queues and loops (`wiring.rs`), and the life of one process ([`run`]). What never lives
+//! here: what a loop decides, and anything of the local control plane.
+//!
+//! Start reading at [`run`], then `pass.rs`.
+
+pub mod controllers;
+mod election;
+pub mod flags;
+mod metrics;
+mod pages;
+mod pass;
+pub mod plan_command;
+mod run;
+mod wiring;
+mod world;
+
+pub use flags::{FlagError, Options, Parsed, parse};
+pub use run::{RunError, run};
+pub use world::World;

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use evenkeel_api::Key;
 use evenkeel_cache::{Cache, Owner};
 use evenkeel_client::{Clock, Recorder, Writer};
-use evenkeel_plan::{ControlLoop, Next};
+use evenkeel_plan::{ControlLoop, FailureKind, Next};
 use evenkeel_queue::{Priority, Queue};
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -71,12 +71,12 @@ impl<L: ControlLoop> Shell<L> {
             let key = tokio::select! {
                 biased;
                 _ = leading.wait_for(|leads| !*leads) => return,
-                key = self.queue.next() => match key {
+                key = self.queue.next().boxed() => match key {
                     Some(key) => key,
                     None => return,
                 },
             };
-            self.one(&key).await;
+            self.one(&key).boxed().await;
             self.queue.done(&key);
         }
     }
@@ -85,7 +85,7 @@ impl<L: ControlLoop> Shell<L> {
     async fn one(&self, key: &Key) {
         let about = self.control_loop.about();
         let span = info_span!("pass", controller = about.name, %key);
-        let after = AssertUnwindSafe(self.pass(key)).catch_unwind().instrument(span).await.unwrap_or_else(|panic| {
+        let after = AssertUnwindSafe(self.pass(key).boxed()).catch_unwind().instrument(span).await.unwrap_or_else(|panic| {
             self.metrics.panicked();
             let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
             After::Failed(format!("panic: {}", text.unwrap_or("no message")))
@@ -118,10 +118,14 @@ impl<L: ControlLoop> Shell<L> {
         }
         let snap = self.control_loop.snapshot(&self.cache.read(), key);
         let plan = self.control_loop.plan(&snap, self.clock.now());
-        let outcome = self.writer.carry_out(&owner, &plan.steps).await;
+        let outcome = self.writer.carry_out(&owner, &plan.steps).boxed().await;
         self.control_loop.remember(&snap, &plan, &outcome);
+        if let Some(fenced) = outcome.failures().find(|f| f.kind == FailureKind::Fenced) {
+            // Not a failure of the object: it gets no event and no condition, and the next leader looks at it anew.
+            return After::Failed(fenced.message.clone());
+        }
         let report = self.control_loop.conclude(&snap, &plan, &outcome, self.clock.now());
-        let reported = self.writer.carry_out(&owner, &report.steps).await;
+        let reported = self.writer.carry_out(&owner, &report.steps).boxed().await;
         report.events.into_iter().for_each(|event| self.recorder.record(event));
         if let Some(failure) = reported.first_failure() {
             return After::Failed(failure.message.clone());

@@ -45,6 +45,11 @@ pub trait ControlLoop: Send + Sync + 'static {
     /// `outcome` has one entry for every write of `plan`, in the same steps; after a failed step the later ones are [`crate::Done::Skipped`].
     fn conclude(&self, snap: &Self::Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report;
 
+    /// Why the plan is what it is, in one phrase for `evenkeel plan`.
+    fn explain(&self, _snap: &Self::Snapshot, _plan: &Plan) -> Option<String> {
+        None
+    }
+
     /// Keeps what the next look should know and the cache may not show yet, such as names that turned out to be taken.
     fn remember(&self, _snap: &Self::Snapshot, _plan: &Plan, _outcome: &Outcome) {}
 }

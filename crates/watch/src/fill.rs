@@ -1,87 +1,35 @@
-use std::collections::BTreeSet;
-
-use evenkeel_api::{Key, Object, Version};
+use evenkeel_api::{Object, Version};
 use evenkeel_cache::{Cache, Entry};
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::{
-    Bad, Event, Item, ListWatch, Malformed, WatchError, bounds,
+    Event, Item, ListWatch, WatchError, bounds,
     follow::Open,
+    intake::Gathered,
     list_watch::Course,
-    transport,
+    pages::{self, Broken},
 };
-
-/// Objects of a list that is not complete yet.
-struct Gathered<T> {
-    /// In the order in which they came; `None`: gone again.
-    steps: Vec<(Key, Option<T>)>,
-    unreadable: BTreeSet<Key>,
-    /// Something came that may be about an object already here.
-    late: bool,
-}
-
-impl<T: Object> Gathered<T> {
-    fn new() -> Self {
-        Self { steps: Vec::new(), unreadable: BTreeSet::new(), late: false }
-    }
-
-    fn put(&mut self, object: T) -> Result<(), Malformed> {
-        self.step(object.meta().key(), Some(object))
-    }
-
-    fn step(&mut self, key: Key, object: Option<T>) -> Result<(), Malformed> {
-        if self.steps.len() >= bounds::LISTED {
-            return Err(Malformed(format!("more than {} objects in one list", bounds::LISTED)));
-        }
-        // Lists are ordered by key; one that goes back may repeat an object.
-        self.late |= self.steps.last().is_some_and(|(last, _)| *last >= key);
-        if !self.unreadable.is_empty() {
-            self.unreadable.remove(&key);
-        }
-        self.steps.push((key, object));
-        Ok(())
-    }
-
-    fn bad(&mut self, bad: Bad) -> Result<(), Malformed> {
-        let Some(key) = bad.key else { return Ok(()) };
-        self.step(key.clone(), None)?;
-        if !bad.deleted {
-            self.unreadable.insert(key);
-        }
-        Ok(())
-    }
-
-    /// The last state of each object.
-    fn objects(mut self) -> (Vec<T>, BTreeSet<Key>) {
-        if self.late {
-            self.steps.reverse();
-            self.steps.sort_by(|a, b| a.0.cmp(&b.0));
-            self.steps.dedup_by(|later, first| later.0 == first.0);
-        }
-        (self.steps.into_iter().filter_map(|(_, object)| object).collect(), self.unreadable)
-    }
-}
 
 impl<T: Object> ListWatch<T> {
     /// Fills the store from a complete list. With a streaming list the watch goes on in the same stream.
     pub(crate) async fn fill(&self, cache: &Cache, course: &mut Course) -> Result<Option<Open>, WatchError> {
         let mut retried = false;
         loop {
-            let from = self.seen(cache).filter(|_| !course.consistent);
+            let from = self.intake.seen(cache).filter(|_| !course.consistent);
             match self.fill_from(cache, course, from).await {
+                Ok(open) => {
+                    self.intake.metrics.lists.inc();
+                    course.consistent = false;
+                    return Ok(open);
+                }
                 Err(e @ (WatchError::Expired(_) | WatchError::AheadOfServer(_))) if !retried => {
                     info!(kind = %T::resource(), %e, "listing again, consistently");
                     course.consistent = true;
                     retried = true;
                 }
-                Ok(open) => {
-                    self.metrics.lists.inc();
-                    course.consistent = false;
-                    return Ok(open);
-                }
                 Err(e) => {
-                    course.consistent |= matches!(e, WatchError::Backwards { .. } | WatchError::AheadOfServer(_));
+                    course.consistent |= matches!(e, WatchError::Backwards { .. });
                     return Err(e);
                 }
             }
@@ -90,7 +38,6 @@ impl<T: Object> ListWatch<T> {
 
     async fn fill_from(&self, cache: &Cache, course: &mut Course, from: Option<Version>) -> Result<Option<Open>, WatchError> {
         if course.pages_until.is_none_or(|until| Instant::now() >= until) {
-            course.pages_until = None;
             match self.stream(cache, course, from).await {
                 Ok(open) => return Ok(Some(open)),
                 Err(WatchError::NoStreamingList(why)) => {
@@ -105,7 +52,7 @@ impl<T: Object> ListWatch<T> {
             }
         }
         self.pages(cache, course, from).await?;
-        self.metrics.paged.inc();
+        self.intake.metrics.paged.inc();
         Ok(None)
     }
 
@@ -120,7 +67,7 @@ impl<T: Object> ListWatch<T> {
             while let Some(frame) = open.frames.next() {
                 match self.wire.event(&frame)? {
                     Event::Put(object) => gathered.put(object)?,
-                    Event::Delete(last) => gathered.step(last.meta().key(), None)?,
+                    Event::Delete(last) => gathered.delete(last.meta().key())?,
                     Event::Bookmark { version, initial_end: true } => {
                         self.replace(cache, course, version, gathered, from.is_none())?;
                         return Ok(open);
@@ -130,7 +77,7 @@ impl<T: Object> ListWatch<T> {
                     }
                     Event::Error(status) => return Err(WatchError::of_status(status)),
                     Event::Bad(bad) => {
-                        self.note_bad(&bad);
+                        self.intake.note_bad(&bad);
                         gathered.bad(bad)?;
                     }
                 }
@@ -139,68 +86,32 @@ impl<T: Object> ListWatch<T> {
                 Ok(chunk) => chunk?,
                 Err(_) => return Err(WatchError::NoStreamingList(format!("silent for {} s", bounds::STREAM_SILENCE.as_secs()))),
             };
-            let chunk = chunk.ok_or_else(|| WatchError::NoStreamingList("the stream ended before the initial events were complete".into()))?;
-            open.frames.push(chunk);
+            open.frames
+                .push(chunk.ok_or_else(|| WatchError::NoStreamingList("the stream ended before the initial events were complete".into()))?);
         }
     }
 
     /// The list in pages. A page token that expires costs one more try, without pages.
     async fn pages(&self, cache: &Cache, course: &mut Course, from: Option<Version>) -> Result<(), WatchError> {
-        let whole = match self.page_by_page(from, bounds::PAGE).await {
-            Err((WatchError::Expired(_), true)) => self.page_by_page(None, 0).await,
-            other => other,
+        let (whole, consistent) = match self.gather(from, Some(bounds::PAGE)).await {
+            Err(Broken { error: WatchError::Expired(_), later: true }) => (self.gather(None, None).await, true),
+            other => (other, from.is_none()),
         };
-        let (gathered, version) = whole.map_err(|(e, _)| e)?;
-        self.replace(cache, course, version, gathered, from.is_none())
+        let (gathered, version) = whole.map_err(|broken| broken.error)?;
+        self.replace(cache, course, version, gathered, consistent)
     }
 
-    /// All pages of a list, and its version. An error says besides whether it was about a later page.
-    async fn page_by_page(&self, from: Option<Version>, limit: usize) -> Result<(Gathered<T>, Version), (WatchError, bool)> {
-        let (limit, version) = (limit.to_string(), from.map(|v| v.to_string()));
+    async fn gather(&self, from: Option<Version>, limit: Option<usize>) -> Result<(Gathered<T>, Version), Broken> {
         let mut gathered = Gathered::new();
-        let mut oldest: Option<Version> = None;
-        let mut token: Option<String> = None;
-        for _ in 0..bounds::PAGES {
-            let mut query = Vec::new();
-            if limit != "0" {
-                query.push(("limit", limit.as_str()));
+        let version = pages::list(&self.intake.feed.client, &*self.wire, from, limit, |item| match item {
+            Item::Good(object) => gathered.put(object),
+            Item::Bad(bad) => {
+                self.intake.note_bad(&bad);
+                gathered.bad(bad)
             }
-            match (&token, &version) {
-                (Some(token), _) => query.push(("continue", token)),
-                (None, Some(version)) => query.extend([("resourceVersion", version.as_str()), ("resourceVersionMatch", "NotOlderThan")]),
-                (None, None) => {}
-            }
-            let page = self.page(&query, &mut gathered).await.map_err(|e| (e, token.is_some()))?;
-            // Watching from the oldest page misses nothing.
-            oldest = Some(oldest.map_or(page.version, |v| v.min(page.version)));
-            token = page.more;
-            if token.is_none() {
-                break;
-            }
-        }
-        match (oldest, token) {
-            (Some(version), None) => Ok((gathered, version)),
-            _ => Err((Malformed(format!("a list of more than {} pages", bounds::PAGES)).into(), true)),
-        }
-    }
-
-    async fn page(&self, query: &[(&str, &str)], gathered: &mut Gathered<T>) -> Result<crate::ListEnd, WatchError> {
-        let mut chunks = transport::get(&self.feed.client, T::resource(), self.wire.accept(), query).await?;
-        let mut reader = self.wire.list();
-        let mut items = Vec::new();
-        while let Some(chunk) = chunks.next(bounds::LIST_SILENCE).await? {
-            reader.push(&chunk, &mut items)?;
-            for item in items.drain(..) {
-                match item {
-                    Item::Good(object) => gathered.put(object)?,
-                    Item::Bad(bad) => {
-                        self.note_bad(&bad);
-                        gathered.bad(bad)?;
-                    }
-                }
-            }
-        }
-        Ok(reader.finish()?)
+        })
+        .await?;
+        Ok((gathered, version))
     }
 
     /// Puts a complete list in the place of all that is known. One that is older is refused, unless only older ones have come for long.
@@ -213,12 +124,12 @@ impl<T: Object> ListWatch<T> {
         consistent: bool,
     ) -> Result<(), WatchError> {
         let reset = consistent && course.older_since.is_some_and(|since| since.elapsed() >= bounds::OLDER_LISTS);
-        let seen = self.seen(cache).unwrap_or_default();
-        let (objects, unreadable) = gathered.objects();
-        match self.ingest(cache, Entry::Refill { version, objects, unreadable, reset }) {
-            Ok(_) => {
+        let seen = self.intake.seen(cache).unwrap_or_default();
+        let (objects, unreadable) = gathered.finish();
+        match self.intake.ingest(cache, Entry::Refill { version, objects, unreadable, reset }) {
+            Ok(()) => {
                 if version < seen {
-                    self.metrics.resets.inc();
+                    self.intake.metrics.resets.inc();
                     error!(kind = %T::resource(), %version, %seen,
                         "the server has gone back in time and stays there (restored from a backup?): taking its state as it is");
                 }

@@ -35,18 +35,18 @@ pub(crate) enum End {
 impl<T: Object> ListWatch<T> {
     /// Opens a watch from the store's version on.
     pub(crate) async fn resume(&self, cache: &Cache) -> Result<Open, WatchError> {
-        let version = self.seen(cache).unwrap_or_default().to_string();
+        let version = self.intake.seen(cache).unwrap_or_default().to_string();
         self.open(&[("resourceVersion", &version)]).await
     }
 
     /// Opens a watch with these parameters besides the usual ones.
     pub(crate) async fn open(&self, more: &[(&str, &str)]) -> Result<Open, WatchError> {
-        let seconds = self.feed.draw(bounds::WATCH_SECONDS);
+        let seconds = self.intake.feed.draw(bounds::WATCH_SECONDS);
         let timeout = seconds.to_string();
         let mut query = vec![("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", timeout.as_str())];
         query.extend_from_slice(more);
         let opened = Instant::now();
-        let chunks = transport::get(&self.feed.client, T::resource(), self.wire.accept(), &query).await?;
+        let chunks = transport::get(&self.intake.feed.client, T::resource(), self.wire.accept(), &query).await?;
         let silence = Duration::from_secs(seconds) + bounds::WATCH_SLACK;
         Ok(Open { chunks, frames: self.wire.splitter(), silence, opened })
     }
@@ -59,6 +59,8 @@ impl<T: Object> ListWatch<T> {
             while let Some(frame) = open.frames.next() {
                 self.take(cache, self.wire.event(&frame)?)?;
                 news = true;
+            }
+            if news && open.opened.elapsed() >= bounds::WATCH_SHORT {
                 course.hurried = false;
             }
             let chunk = tokio::select! {
@@ -88,16 +90,11 @@ impl<T: Object> ListWatch<T> {
             Event::Delete(last) => Entry::Delete(last),
             Event::Bookmark { version, .. } => Entry::Bookmark(version),
             Event::Error(status) => return Err(WatchError::of_status(status)),
-            Event::Bad(bad) => {
-                self.note_bad(&bad);
-                match (bad.version, bad.key) {
-                    (Some(version), Some(key)) if bad.deleted => Entry::Gone { key, uid: bad.uid, version },
-                    // What is known of the object stays; the log moves past it.
-                    (Some(version), _) => Entry::Bookmark(version),
-                    (None, _) => return Ok(()),
-                }
-            }
+            Event::Bad(bad) => match self.intake.pass_over(cache, bad) {
+                Some(entry) => entry,
+                None => return Ok(()),
+            },
         };
-        self.ingest(cache, entry).map(|_| ())
+        self.intake.ingest(cache, entry)
     }
 }

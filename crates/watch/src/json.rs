@@ -4,7 +4,7 @@ use evenkeel_api::{Key, Object, Uid, Version};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::{Bad, Event, Frame, FrameSplitter, JsonList, Lines, ListReader, Malformed, Status, Wire, bounds};
+use crate::{Bad, Event, Frame, FrameSplitter, JsonList, Lines, ListReader, Malformed, Status, Wire, bounds, transport::chain};
 
 /// `application/json`, decoded by [`Object::decode`].
 #[derive(Debug, Clone, Copy)]
@@ -58,23 +58,21 @@ impl Json {
         kind == T::resource().kind || (self.metadata_only && kind == METADATA)
     }
 
-    /// One object. A kind of its own that is not ours is an error (items of a list carry none).
-    pub(crate) fn object<T: Object>(&self, bytes: &[u8]) -> Result<T, String> {
+    /// One object, or what can be said of it when it is none. A kind of its own that is not ours makes it none (items of a list carry no
+    /// kind), and then it says nothing about the object of that name either.
+    pub(crate) fn object<T: Object>(&self, bytes: &[u8], deleted: bool) -> Result<T, Bad> {
         // Servers put the kind first; only when they do not is the object looked through for it.
         let first = bytes
             .strip_prefix(b"{\"kind\":\"")
             .and_then(|rest| rest.split(|b| *b == b'"').next())
             .is_some_and(|kind| std::str::from_utf8(kind).is_ok_and(|kind| self.serves::<T>(kind)));
         if !first {
-            let kind = serde_json::from_slice::<KindWire<'_>>(bytes).map_err(|e| e.to_string())?.kind;
+            let kind = serde_json::from_slice::<KindWire<'_>>(bytes).map_err(|e| bad_object(bytes, deleted, e.to_string()))?.kind;
             if let Some(kind) = kind.filter(|kind| !kind.is_empty() && !self.serves::<T>(kind)) {
-                return Err(format!("a {kind:?} among {}", T::resource().plural));
+                return Err(bad_object(bytes, false, format!("a {kind:?} among {}", T::resource().plural)));
             }
         }
-        T::decode(bytes).map_err(|e| match std::error::Error::source(&e) {
-            Some(source) => format!("{e}: {source}"),
-            None => e.to_string(),
-        })
+        T::decode(bytes).map_err(|e| bad_object(bytes, deleted, chain(&e)))
     }
 }
 
@@ -108,10 +106,10 @@ impl<T: Object> Wire<T> for Json {
         match &*kind {
             "ADDED" | "MODIFIED" | "DELETED" => {
                 let deleted = kind == "DELETED";
-                Ok(match self.object(object) {
+                Ok(match self.object(object, deleted) {
                     Ok(object) if deleted => Event::Delete(object),
                     Ok(object) => Event::Put(object),
-                    Err(why) => Event::Bad(bad_object(object, deleted, why)),
+                    Err(bad) => Event::Bad(bad),
                 })
             }
             "BOOKMARK" => {
@@ -134,7 +132,7 @@ impl<T: Object> Wire<T> for Json {
 }
 
 /// What can be said about an object that does not decode.
-pub(crate) fn bad_object(bytes: &[u8], deleted: bool, why: String) -> Bad {
+fn bad_object(bytes: &[u8], deleted: bool, why: String) -> Bad {
     let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty());
     Bad {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::{
     Item, Json, ListEnd, ListReader, Malformed, bounds,
-    json::{bad_object, oversized},
+    json::oversized,
 };
 
 /// Reads `{"kind": "PodList", "metadata": {…}, "items": […]}` while it arrives: each item is decoded and dropped as soon as its last byte
@@ -107,10 +107,7 @@ impl<T: Object> JsonList<T> {
     }
 
     fn decode(&self, bytes: &[u8]) -> Item<T> {
-        match self.json.object::<T>(bytes) {
-            Ok(object) => Item::Good(object),
-            Err(why) => Item::Bad(bad_object(bytes, false, why)),
-        }
+        self.json.object::<T>(bytes, false).map_or_else(Item::Bad, Item::Good)
     }
 
     /// Whether the `[` that ends the envelope so far opens the items.

@@ -1,19 +1,16 @@
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use evenkeel_api::{Key, Kind, Object, Version};
-use evenkeel_cache::{Cache, Entry};
+use evenkeel_api::{Kind, Object};
+use evenkeel_cache::Cache;
 use futures::future::BoxFuture;
 use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
-    Backoff, Bad, Driver, Feed, Json, KindMetrics, Stop, Trouble, WatchError, Wire, bounds,
+    Backoff, Driver, Feed, Json, Stop, Trouble, WatchError, Wire, bounds,
     driver::{Troubles, until},
     follow::{End, Open},
+    intake::Intake,
 };
 
 /// The product's list/watch driver of one kind.
@@ -21,12 +18,10 @@ use crate::{
 /// A cycle: fill the store by a streaming list, or by pages where the server has none; keep it by a watch that is resumed from the last
 /// version as long as the server lets it; fill again when it does not. Lists and events older than what was seen are refused.
 pub struct ListWatch<T> {
-    pub(crate) feed: Feed,
+    pub(crate) intake: Intake<T>,
     pub(crate) wire: Arc<dyn Wire<T>>,
-    pub(crate) metrics: KindMetrics,
     pub(crate) again: Notify,
     troubles: Troubles,
-    logged: Mutex<BTreeMap<Option<Key>, Option<Version>>>,
 }
 
 /// What one run knows besides the store.
@@ -50,8 +45,7 @@ impl<T: Object> ListWatch<T> {
 
     /// A driver with a wire form of its own.
     pub fn with_wire(feed: Feed, wire: Arc<dyn Wire<T>>) -> Self {
-        let metrics = feed.metrics.of(T::resource());
-        Self { feed, wire, metrics, again: Notify::new(), troubles: Troubles::default(), logged: Mutex::default() }
+        Self { intake: Intake::new(feed), wire, again: Notify::new(), troubles: Troubles::default() }
     }
 
     async fn cycle(&self, cache: &Cache) {
@@ -74,7 +68,7 @@ impl<T: Object> ListWatch<T> {
                 Some(open) => self.follow(cache, course, open).await,
                 None => match self.resume(cache).await {
                     Ok(open) => {
-                        self.metrics.watches.inc();
+                        self.intake.metrics.watches.inc();
                         self.troubles.clear();
                         self.follow(cache, course, open).await
                     }
@@ -115,51 +109,11 @@ impl<T: Object> ListWatch<T> {
             WatchError::Refused(status) => status.retry_after,
             _ => None,
         };
-        let pause = course.pace.next((self.feed.chance)()).max(asked.unwrap_or_default().min(bounds::RETRY_AFTER));
-        self.metrics.failures.inc();
+        let pause = course.pace.next((self.intake.feed.chance)()).max(asked.unwrap_or_default().min(bounds::RETRY_AFTER));
+        self.intake.metrics.failures.inc();
         let failures = self.troubles.add(error);
         warn!(kind = %T::resource(), %error, failures, pause_ms = millis(pause), "not current; trying again after a pause");
         tokio::time::sleep(pause).await;
-    }
-
-    /// The version to ask from; `None` before the first list.
-    pub(crate) fn seen(&self, cache: &Cache) -> Option<Version> {
-        let version = cache.read().any(T::resource()).map(|s| s.version()).unwrap_or_default();
-        (version != Version::default()).then_some(version)
-    }
-
-    /// Folds one entry in and tells who waited for it.
-    pub(crate) fn ingest(&self, cache: &Cache, entry: Entry<T>) -> Result<usize, WatchError> {
-        let ingested = cache.ingest(entry).map_err(|refused| {
-            self.metrics.refused.inc();
-            WatchError::Backwards { offered: refused.offered, seen: refused.seen }
-        })?;
-        {
-            let stores = cache.read();
-            if let Some(store) = stores.any(T::resource()) {
-                self.metrics.store_version.set(i64::try_from(store.version().0).unwrap_or(i64::MAX));
-                self.metrics.objects.set(i64::try_from(store.count()).unwrap_or(i64::MAX));
-            }
-        }
-        if !ingested.released.is_empty() {
-            (self.feed.released)(ingested.released);
-        }
-        Ok(ingested.changes)
-    }
-
-    /// Counts an unreadable object, and logs it once per version.
-    pub(crate) fn note_bad(&self, bad: &Bad) {
-        self.metrics.bad_objects.inc();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.get(&bad.key) == Some(&bad.version) {
-            return;
-        }
-        if logged.len() >= bounds::BAD_REMEMBERED {
-            logged.clear();
-        }
-        logged.insert(bad.key.clone(), bad.version);
-        let (key, version) = (bad.key.as_ref().map(ToString::to_string), bad.version.map(|v| v.0));
-        warn!(kind = %T::resource(), key, version, why = bad.why, "an object cannot be read and is passed over");
     }
 }
 

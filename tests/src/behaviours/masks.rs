@@ -70,12 +70,10 @@ impl Masks {
                 }
             }
         }
-        for (kind, item) in &objects {
-            if matches!(*kind, "replicasets" | "replicationcontrollers" | "jobs") {
-                let maker = self.text(name_of(item), now);
-                self.makers.insert(maker);
-            }
-        }
+        // All at once: a maker that is known already would mask the next one's name.
+        let makes_pods = |kind: &str| matches!(kind, "replicasets" | "replicationcontrollers" | "jobs");
+        let makers: Vec<String> = objects.iter().filter(|(kind, _)| makes_pods(kind)).map(|(_, item)| self.text(name_of(item), now)).collect();
+        self.makers.extend(makers);
         for (_, item) in &objects {
             if !self.uids.contains_key(uid(item)) {
                 let word = format!("<uid of {}/{}>", shown_as[uid(item)], self.text(name_of(item), now));
@@ -86,8 +84,7 @@ impl Masks {
 
     fn learn_hashes(&mut self, objects: &[(&str, &Value)]) {
         let mut fresh: Vec<(String, String, String)> = Vec::new();
-        for (kind, item) in objects.iter().filter(|(kind, _)| *kind == "replicasets") {
-            debug_assert_eq!(*kind, "replicasets");
+        for (_, item) in objects.iter().filter(|(kind, _)| *kind == "replicasets") {
             let Some(hash) = item["metadata"]["labels"]["pod-template-hash"].as_str().filter(|hash| !hash.is_empty()) else { continue };
             if self.hashes.iter().any(|(known, _)| known == hash) {
                 continue;

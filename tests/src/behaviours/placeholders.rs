@@ -11,7 +11,7 @@ use super::Broken;
 use super::conditions::look_up;
 
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"\{(?:(ns)|repeat:([^:{}]+):([0-9]+)|(item|[0-9]+)(?:\.([^{}\s"]+))?|(count)|now([+-][0-9]+)?)\}"#).expect("a fixed pattern")
+    Regex::new(r#"\{(?:(ns)|repeat:([^:{}]+):([0-9]+)|(item|[0-9]+)(?:\.([^{} \t\r\n"]+))?|(count)|now([+-][0-9]+)?)\}"#).expect("a fixed pattern")
 });
 
 /// What placeholders stand for at one moment of a story.

@@ -44,6 +44,13 @@ pub(super) struct Front {
     pub(super) tokens: Tokens,
 }
 
+impl Front {
+    /// Who a token stands for. Static ones are looked up without a lock, the others (of service accounts) are the server's to know.
+    fn user_of(&self, token: &str) -> Option<UserInfo> {
+        self.tokens.get(token).cloned().or_else(|| self.server.user_of_token(token))
+    }
+}
+
 /// Serves one connection until the peer leaves or the server stops.
 pub(super) async fn serve(stream: TlsStream<Stalling<TcpStream>>, front: Arc<Front>, stopped: watch::Receiver<bool>) {
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -86,8 +93,8 @@ async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Re
     let (mut head, body) = request.into_parts();
     let user = match shown(&head.headers) {
         Shown::Nothing => UserInfo::anonymous(),
-        Shown::Bearer(token) => match front.tokens.get(token) {
-            Some(user) => user.clone(),
+        Shown::Bearer(token) => match front.user_of(token) {
+            Some(user) => user,
             None => return finish(failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".into()), false, stop),
         },
     };

@@ -117,6 +117,9 @@ pub async fn serve(server: Arc<Server>, options: EdgeOptions) -> Result<EdgeHand
     let local_addr = listener.local_addr().map_err(|source| EdgeError::Listen { addr, source })?;
     let ca_pem = tls.ca_pem().to_owned();
     let acceptor = TlsAcceptor::from(Arc::new(tls.into_server_config()?));
+    for (token, user) in &tokens {
+        server.add_token(token, user.clone());
+    }
     let (stop, stopped) = watch::channel(false);
     let front = Arc::new(connection::Front { server, tokens });
     let task = tokio::spawn(accept(listener, acceptor, front, stopped));

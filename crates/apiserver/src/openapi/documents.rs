@@ -13,59 +13,44 @@ use crate::Server;
 use crate::discovery::GIT_VERSION;
 use crate::registry::Resource;
 
-/// Documents that were asked for, by path. They hold for one state of the registry.
-#[derive(Default)]
-pub struct Documents {
-    kept: Mutex<Kept>,
-}
+/// Documents of built-in groups that were asked for, by path: they are the same for every server of this process.
+static BUILT_IN: Mutex<BTreeMap<String, Bytes>> = Mutex::new(BTreeMap::new());
 
-#[derive(Default)]
-struct Kept {
-    generation: u64,
-    by_path: BTreeMap<String, Bytes>,
-}
-
-impl Documents {
-    /// The document of that path, made when it is not there.
-    fn get(&self, generation: u64, path: &str, make: impl FnOnce() -> Value) -> Bytes {
-        // Made under the lock: of several clients that ask at once, one pays.
-        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if kept.generation != generation {
-            // Built-in documents change with no custom resource.
-            kept.by_path.retain(|path, _| path.starts_with("builtin:"));
-            kept.generation = generation;
-        }
-        if let Some(document) = kept.by_path.get(path) {
-            return document.clone();
-        }
-        let document = Bytes::from(make().to_string());
-        kept.by_path.insert(path.to_owned(), document.clone());
-        document
+/// The built-in document of that path, made when it is not there.
+fn built_in(path: &str, make: impl FnOnce() -> Value) -> Bytes {
+    // Made under the lock: of several clients that ask at once, one pays.
+    let mut kept = BUILT_IN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(document) = kept.get(path) {
+        return document.clone();
     }
+    let document = encoded(&make());
+    kept.insert(path.to_owned(), document.clone());
+    document
+}
+
+fn encoded(document: &Value) -> Bytes {
+    Bytes::from(document.to_string())
 }
 
 /// `/openapi/v3`: where each group and version has its document. The hash changes when the document does.
 pub(super) fn index(server: &Arc<Server>) -> Bytes {
-    server.documents().get(server.registry().generation(), "v3", || {
-        let served = server.registry().served();
-        let mut entries = Map::new();
-        for (group, versions) in server.registry().group_versions() {
-            for version in versions {
-                let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
-                let resources: Vec<&Arc<Resource>> = served.iter().filter(|r| r.group == group && r.version == version).collect();
-                let mut hash = Fnv::default();
-                hash.write(env!("CARGO_PKG_VERSION"));
-                for resource in &resources {
-                    hash.write(&format!("{resource:?}"));
-                    if let Some(schema) = defined_schema(server, resource) {
-                        hash.write(&schema.to_string());
-                    }
+    let served = server.registry().served();
+    let mut entries = Map::new();
+    for (group, versions) in server.registry().group_versions() {
+        for version in versions {
+            let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            let mut hash = Fnv::default();
+            hash.write(env!("CARGO_PKG_VERSION"));
+            for resource in served.iter().filter(|r| r.group == group && r.version == version) {
+                hash.write(&format!("{resource:?}"));
+                if let Some(schema) = defined_schema(server, resource) {
+                    hash.write(&schema.to_string());
                 }
-                entries.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", hash.finish())}));
             }
+            entries.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", hash.finish())}));
         }
-        json!({"paths": entries})
-    })
+    }
+    encoded(&json!({"paths": entries}))
 }
 
 /// `/openapi/v3/PATH`; `None`: no such group or version.
@@ -81,8 +66,7 @@ pub(super) fn v3(server: &Arc<Server>, path: &str) -> Option<Bytes> {
     if resources.is_empty() {
         return None;
     }
-    let kept_as = if resources.iter().any(|r| r.custom) { path.to_owned() } else { format!("builtin:{path}") };
-    Some(server.documents().get(server.registry().generation(), &kept_as, || {
+    let make = || {
         let descriptions = Descriptions::of_version(group, version);
         let mut schemas = Schemas::new(Dialect::V3, &descriptions);
         let mut at = Map::new();
@@ -98,33 +82,33 @@ pub(super) fn v3(server: &Arc<Server>, path: &str) -> Option<Bytes> {
                 "securitySchemes": {"BearerToken": {"type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer Token authentication"}},
             },
         })
-    }))
+    };
+    // Documents with custom resources are small, and change with their definitions.
+    Some(if resources.iter().any(|r| r.custom) { encoded(&make()) } else { built_in(path, make) })
 }
 
 /// `/openapi/v2`: everything in one document.
 pub(super) fn v2(server: &Arc<Server>) -> Bytes {
-    server.documents().get(server.registry().generation(), "v2", || {
-        let (mut definitions, mut at) = (BTreeMap::new(), Map::new());
-        let served = server.registry().served();
-        for (group, versions) in server.registry().group_versions() {
-            for version in versions {
-                let descriptions = Descriptions::of_version(&group, &version);
-                let mut schemas = Schemas::new(Dialect::V2, &descriptions);
-                for resource in served.iter().filter(|r| r.group == group && r.version == version) {
-                    add_resource(server, &mut schemas, &mut at, Dialect::V2, resource);
-                }
-                definitions.extend(schemas.finish());
+    let (mut definitions, mut at) = (BTreeMap::new(), Map::new());
+    let served = server.registry().served();
+    for (group, versions) in server.registry().group_versions() {
+        for version in versions {
+            let descriptions = Descriptions::of_version(&group, &version);
+            let mut schemas = Schemas::new(Dialect::V2, &descriptions);
+            for resource in served.iter().filter(|r| r.group == group && r.version == version) {
+                add_resource(server, &mut schemas, &mut at, Dialect::V2, resource);
             }
+            definitions.extend(schemas.finish());
         }
-        json!({
-            "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": GIT_VERSION},
-            "paths": at,
-            "definitions": definitions,
-            "securityDefinitions": {"BearerToken": {"type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer Token authentication"}},
-            "security": [{"BearerToken": []}],
-        })
-    })
+    }
+    encoded(&json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": GIT_VERSION},
+        "paths": at,
+        "definitions": definitions,
+        "securityDefinitions": {"BearerToken": {"type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer Token authentication"}},
+        "security": [{"BearerToken": []}],
+    }))
 }
 
 fn add_resource(server: &Arc<Server>, schemas: &mut Schemas<'_>, at: &mut Map<String, Value>, dialect: Dialect, resource: &Resource) {

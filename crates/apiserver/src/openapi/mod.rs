@@ -1,4 +1,5 @@
-//! OpenAPI documents: v2 as a whole, v3 by group and version. Made when they are first asked for, and kept until the registry changes.
+//! OpenAPI documents: v2 as a whole, v3 by group and version. Made when they are first asked for; those of
+//! built-in groups are kept.
 
 mod custom;
 pub(crate) mod descriptions;
@@ -13,8 +14,6 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::status::ApiError;
 use crate::{Request, Response, Server};
-
-pub use documents::Documents;
 
 /// Answers `/openapi/...`; `None`: not one of its paths.
 pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {

@@ -194,11 +194,13 @@ fn merge_list(
                 list.push(v.clone());
             }
         }
-        if let Some(order) = order {
-            check_order(patch, order, None)?;
-            list = ordered(field, list, &before, order);
-        }
-        return Ok(list);
+        return match order {
+            Some(order) => {
+                check_order(patch, order, None)?;
+                Ok(ordered(field, list, &before, order))
+            }
+            None => Ok(ordered(field, list, &before, patch)),
+        };
     };
     let key_of = |v: &Value| v.get(&**key).cloned();
     let (mut plain, mut replace) = (Vec::new(), false);
@@ -234,12 +236,14 @@ fn merge_list(
             }
         }
     }
-    if let Some(order) = order {
-        let named: Vec<Value> = plain.iter().map(|m| Value::Object((*m).clone())).collect();
-        check_order(&named, order, Some(key))?;
-        list = ordered(field, list, &before, order);
+    let named: Vec<Value> = plain.iter().map(|m| Value::Object((*m).clone())).collect();
+    match order {
+        Some(order) => {
+            check_order(&named, order, Some(key))?;
+            Ok(ordered(field, list, &before, order))
+        }
+        None => Ok(ordered(field, list, &before, &named)),
     }
-    Ok(list)
 }
 
 fn same_item(a: &Value, b: &Value, key: Option<&str>) -> bool {

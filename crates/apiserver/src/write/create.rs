@@ -44,6 +44,10 @@ pub(crate) fn create_document(
     admission::namespace::check(&server, &target.served, &ns, json::text(&doc, "metadata.name"))?;
     let env = Env { server: &server, now: server.options.clock.now(), namespace: &ns, warnings: Default::default(), user: &call.req.user };
 
+    let owned = match op {
+        managed::Op::Update => managed::updated(target, None, &doc, None, &opts.manager, env.now),
+        managed::Op::Apply(list) => list.to_vec(),
+    };
     let generated = fill_metadata(&env, target, &mut doc);
     let rules = kinds::rules(&r);
     if r.has_status() && !rules.keeps_status_on_create {
@@ -88,7 +92,7 @@ pub(crate) fn create_document(
     }
     let charge = admission::quota::check(&env, target, &doc, None)?;
     kinds::allocate(&env, &r, &mut doc, None).map_err(|causes| target.invalid(&name, &causes))?;
-    managed::track(&env, target, None, &mut doc, None, &opts.manager, op)?;
+    managed::put(&mut doc, owned);
     call.warnings.extend(env.warnings.take());
     call.warnings.extend(kinds::warnings(&r, &doc, None));
     if opts.dry_run {

@@ -79,8 +79,6 @@ fn changed_document(
     validation: Validation,
 ) -> Result<Value, ApiError> {
     let mut before = target.answer(old.clone());
-    // Patches do not see field ownership unless they name it.
-    let managed = before["metadata"].get("managedFields").cloned();
     let body = &call.req.body;
     let mut findings = Vec::new();
     let after = match kind {
@@ -143,10 +141,6 @@ fn changed_document(
         )));
     }
     check_namespace(call, &mut doc)?;
-    if managed.is_none() {
-        // Nothing to compare: ownership is worked out from the change.
-        return Ok(doc);
-    }
     Ok(doc)
 }
 
@@ -212,7 +206,7 @@ fn apply_patch(
         if !given_rv.is_empty() {
             return Err(ApiError::not_found(&r, &name));
         }
-        let merged = apply::merge(target, None, &config, opts, call.route.subresource)?;
+        let merged = apply::merge(call, target, None, &config, opts)?;
         let (mut doc, _) = target.decode(call.server, merged.doc).map_err(|e| ApiError::bad_request(e.to_string()))?;
         json::object_mut(&mut doc, "metadata").insert("name".into(), name.as_str().into());
         check_namespace(call, &mut doc)?;
@@ -222,7 +216,7 @@ fn apply_patch(
     if !given_rv.is_empty() && given_rv != json::text(&old, "metadata.resourceVersion") {
         return Err(ApiError::conflict(&r, &name, MODIFIED));
     }
-    let merged = apply::merge(target, Some(&old), &config, opts, call.route.subresource)?;
+    let merged = apply::merge(call, target, Some(&old), &config, opts)?;
     let (mut doc, _) = target.decode(call.server, merged.doc).map_err(|e| ApiError::bad_request(e.to_string()))?;
     check_namespace(call, &mut doc)?;
     let doc = change(call, target, &old, doc, opts, managed::Op::Apply(&merged.owned), false)?;

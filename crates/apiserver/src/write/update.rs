@@ -123,6 +123,13 @@ pub(crate) fn change(
         return Err(ApiError::conflict(&target.served, &name, MODIFIED));
     }
 
+    if let Some(s) = sub.filter(|s| *s != "status") {
+        crate::sub::restrict(s, &mut doc, old);
+    }
+    let owned = match op {
+        managed::Op::Update => managed::updated(target, Some(old), &doc, sub, &opts.manager, env.now),
+        managed::Op::Apply(list) => list.to_vec(),
+    };
     restore(target, sub, old, &mut doc, rules);
     let mut errors = Errors::default();
     match sub {
@@ -135,7 +142,7 @@ pub(crate) fn change(
     }
     finish(target, &mut doc);
     raise_generation(&r, sub, old, &mut doc);
-    managed::track(&env, target, Some(old), &mut doc, sub, &opts.manager, op)?;
+    managed::put(&mut doc, owned);
     kinds::validate_meta_update(&r, &doc, old, &mut errors);
     match sub {
         None => {

@@ -15,11 +15,10 @@ use super::NodeOptions;
 use super::behaviour::{Behaviour, End};
 use super::kubelet::{Facts, Shape, Stage, status_patch};
 use super::machines;
+use super::reporter::{About, Reporter, Source};
 use super::scheduler::{NodeView, Request, controller, pick};
 use crate::api::{Api, Change, Follow, PatchType, Refused};
 
-/// Events that are reported per second, over all nodes; further ones are dropped, as kubelets do under load.
-const EVENTS_PER_SECOND: u32 = 50;
 /// How long the fleet waits before it asks again when the server refuses a list or fails a write.
 const RETRY: Duration = Duration::from_secs(1);
 /// First and longest wait before ended containers are run again.
@@ -76,17 +75,18 @@ pub struct Fleet {
     addresses: BTreeSet<Ipv4Addr>,
     next_address: BTreeMap<u32, u16>,
     ticks: u64,
-    events_left: u32,
-    events_since: Instant,
+    reporter: Reporter,
 }
 
 impl Fleet {
     /// A fleet that is not registered yet.
     pub fn new(scheduler: Api, kubelet: Api, clock: Arc<dyn Clock>, options: NodeOptions) -> Self {
+        let reporter = Reporter::new(scheduler.clone(), kubelet.clone(), Arc::clone(&clock), options.events);
         Self {
             scheduler,
             kubelet,
             clock,
+            reporter,
             options,
             nodes: BTreeMap::new(),
             placed: BTreeMap::new(),
@@ -95,8 +95,6 @@ impl Fleet {
             addresses: BTreeSet::new(),
             next_address: BTreeMap::new(),
             ticks: 0,
-            events_left: EVENTS_PER_SECOND,
-            events_since: Instant::now(),
         }
     }
 
@@ -321,7 +319,9 @@ impl Fleet {
         match self.scheduler.create(&path, &binding) {
             Ok(_) => {
                 self.place(&uid, &node, &waiting.pod);
-                self.event(&namespace, &name, &uid, "Normal", "Scheduled", &format!("Successfully assigned {namespace}/{name} to {node}"), true);
+                let about = About { namespace: &namespace, name: &name, uid: &uid };
+                let message = format!("Successfully assigned {namespace}/{name} to {node}");
+                self.reporter.event(Source::Scheduler, about, "Normal", "Scheduled", &message);
             }
             // Gone, bound by somebody else, or another pod by now: the watch is bringing it.
             Err(error) if error.not_found() || error.reason == "Conflict" => debug!(%error, namespace, name, "binding refused"),
@@ -342,7 +342,7 @@ impl Fleet {
         if let Err(error) = self.scheduler.patch(&path, PatchType::Strategic, &patch) {
             debug!(%error, namespace, name, "a pod's status was refused");
         }
-        self.event(namespace, name, uid, "Warning", "FailedScheduling", reason, true);
+        self.reporter.event(Source::Scheduler, About { namespace, name, uid }, "Warning", "FailedScheduling", reason);
     }
 
     fn after(&mut self, wait: Duration, uid: &str, step: Step) {
@@ -492,41 +492,8 @@ impl Fleet {
 
     fn report(&mut self, uid: &str, kind: &str, reason: &str, message: &str) {
         let Some(placed) = self.placed.get(uid) else { return };
-        let (namespace, name) = (placed.namespace.clone(), placed.name.clone());
-        self.event(&namespace, &name, uid, kind, reason, message, false);
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of an event, each once")]
-    fn event(&mut self, namespace: &str, name: &str, uid: &str, kind: &str, reason: &str, message: &str, by_scheduler: bool) {
-        if self.events_since.elapsed() >= Duration::from_secs(1) {
-            (self.events_since, self.events_left) = (Instant::now(), EVENTS_PER_SECOND);
-        }
-        if !self.options.events || self.events_left == 0 {
-            return;
-        }
-        self.events_left -= 1;
-        self.ticks += 1;
-        let now = self.clock.now();
-        let (api, component) = if by_scheduler { (&self.scheduler, "default-scheduler") } else { (&self.kubelet, "kubelet") };
-        let host = self.placed.get(uid).filter(|_| !by_scheduler).map(|placed| placed.node.clone());
-        let event = json!({
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": format!("{name}.{:x}{:04x}", now.as_microsecond(), self.ticks & 0xffff), "namespace": namespace},
-            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name, "uid": uid},
-            "type": kind,
-            "reason": reason,
-            "message": message,
-            "source": {"component": component, "host": host},
-            "reportingComponent": component,
-            "reportingInstance": "",
-            "firstTimestamp": machines::seconds(now),
-            "lastTimestamp": machines::seconds(now),
-            "count": 1,
-        });
-        if let Err(error) = api.create(&format!("/api/v1/namespaces/{namespace}/events"), &event) {
-            debug!(%error, namespace, name, reason, "an event was refused");
-        }
+        let about = About { namespace: &placed.namespace, name: &placed.name, uid };
+        self.reporter.event(Source::Kubelet(&placed.node), about, kind, reason, message);
     }
 }
 

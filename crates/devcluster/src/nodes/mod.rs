@@ -27,6 +27,7 @@ pub mod behaviour;
 pub mod fleet;
 pub mod kubelet;
 pub mod machines;
+mod reporter;
 pub mod scheduler;
 
 use std::sync::Arc;

@@ -76,7 +76,8 @@ fn proportional(deployment: &Deployment, sets: &Sets) -> Vec<(Arc<ReplicaSet>, i
         .map(|set| {
             let fraction = fraction(deployment, set, allowed);
             let share = match to_add {
-                1.. => fraction.min(left),
+                // No set can be larger than its field.
+                1.. => fraction.min(left).min(i64::from(i32::MAX) - i64::from(set.replicas)),
                 0 => 0,
                 _ => fraction.max(left),
             };

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use evenkeel_api::{Deployment, Key, Operator, Pod, ReplicaSet, Requirement, Selector, Strategy, Uid};
 use evenkeel_cache::Stores;
 
-use crate::{create, claiming::PassedOver};
+use crate::{claiming::PassedOver, create};
 
 /// Everything one pass may look at.
 #[derive(Debug, Clone)]
@@ -44,7 +44,13 @@ impl Snapshot {
             let running = |uid: &Uid| pods.controlled_by(uid).any(|p| !p.terminal());
             snap.running = snap.sets.iter().map(|s| &s.meta.uid).filter(|uid| running(uid)).cloned().collect();
         }
-        if !snap.sets.iter().any(|s| s.template_fingerprint == deployment.template_fingerprint) {
+        let usable = |s: &ReplicaSet| {
+            s.template_fingerprint == deployment.template_fingerprint
+                && s.meta.controlled_by(&deployment.meta.uid)
+                && selector.matches(&s.meta.labels)
+                && !snap.passed_over.contains(&(s.meta.uid.clone(), s.meta.version))
+        };
+        if !snap.sets.iter().any(|s| usable(s)) {
             let name = create::set_name(deployment, &deployment.template().hash(deployment.status.collision_count));
             snap.namesake = sets.get(&key.namespace, &name).cloned();
         }

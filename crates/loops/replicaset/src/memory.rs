@@ -1,16 +1,17 @@
 //! What a loop keeps between passes: a few bytes per set, dropped with the set. Losing it costs a write, never a pod.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use evenkeel_api::{Key, Uid};
+use evenkeel_api::{Key, Meta, Uid};
 use evenkeel_plan::{Done, FailureKind, Outcome, Plan, names::Serials};
 
 use crate::{
     Recall, SetKind, Snapshot,
-    conclude::{self, Managed},
+    conclude, pods,
     snapshot::Course,
     status,
 };
@@ -48,9 +49,37 @@ impl Memory {
         entries.get(key).map(|entry| entry.recall).unwrap_or_default()
     }
 
-    /// Lets `choose` work with the serials of a set.
-    pub(crate) fn names<T>(&self, key: &Key, uid: &Uid, choose: impl FnOnce(&mut Serials) -> T) -> T {
-        choose(&mut entry(&mut self.entries(), key, uid).serials)
+    /// The next `count` names of a set that are not `taken`. `owned` names the pods that it has.
+    ///
+    /// Serials are found again from names when a set is new to this process, and when a name that was thought free turns out to be taken
+    /// (another leader was here): so a set that grows for long does not hash all its names on every pass.
+    pub(crate) fn names<'n>(
+        &self,
+        set: &Meta,
+        count: usize,
+        owned: impl Iterator<Item = &'n str> + Clone,
+        taken: impl Fn(&str) -> bool,
+    ) -> Vec<(u64, String)> {
+        let (base, uid) = (pods::base(&set.name), &set.uid);
+        let mut entries = self.entries();
+        let serials = &mut entry(&mut entries, &set.key(), uid).serials;
+        if *serials == Serials::default() {
+            serials.recognise(&base, uid, owned.clone());
+        }
+        let surprised = Cell::new(false);
+        let next = |serials: &Serials| {
+            serials.next(&base, uid, count, |name| {
+                let taken = taken(name);
+                surprised.set(surprised.get() || taken);
+                taken
+            })
+        };
+        let names = next(serials);
+        if !surprised.get() {
+            return names;
+        }
+        serials.recognise(&base, uid, owned);
+        next(serials)
     }
 }
 
@@ -72,8 +101,7 @@ pub(crate) fn remember<S: SetKind>(memory: &Memory, snap: &Snapshot<S>, plan: &P
         Course::Dying => Recall { failure_told: false, ..next_recall(snap) },
         Course::Manage => {
             let managed = conclude::managed(snap, plan, outcome);
-            let told = matches!(managed, Managed::Failed { .. }) && status::tells_failure(snap, &managed);
-            Recall { failure_told: told, ..next_recall(snap) }
+            Recall { failure_told: status::tells_failure(snap, &managed), ..next_recall(snap) }
         }
     };
     let used: Vec<u64> = if snap.course() == Course::Manage { used_serials(snap, outcome) } else { Vec::new() };

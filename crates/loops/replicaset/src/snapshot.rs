@@ -173,12 +173,8 @@ pub(crate) fn take<S: SetKind>(stores: &Stores, key: &Key, options: Options, mem
     if snap.course() == Course::Manage {
         let create = snap.missing().min(options.burst);
         if create > 0 && pods::refusal(&set).is_none() {
-            let base = pods::base(&set.meta.name);
-            let taken = |name: &str| all.get(&set.meta.namespace, name).is_some();
-            snap.names = memory.names(key, &set.meta.uid, |serials| {
-                serials.recognise(&base, &set.meta.uid, owned.iter().map(|pod| &*pod.meta.name));
-                serials.next(&base, &set.meta.uid, create, taken)
-            });
+            let owned = owned.iter().map(|pod| &*pod.meta.name);
+            snap.names = memory.names(&set.meta, create, owned, |name| all.get(&set.meta.namespace, name).is_some());
         } else if S::SPREADS && snap.chooses() {
             snap.related_on_node = related_on_node(stores, &set);
         }

@@ -150,7 +150,7 @@ fn apply(body: &mut Value, counted: &ReplicaSetStatus, edit: ConditionEdit) {
     conditions.retain(|c| c.get("type").and_then(Value::as_str) != Some(REPLICA_FAILURE));
     if let ConditionEdit::Set(condition) = edit {
         let mut value = condition.to_value();
-        // Upstream's form: the time is always there, and reason and message come last.
+        // The field is always there, as null where nobody knows.
         value["lastTransitionTime"] = condition.last_transition.map_or(Value::Null, |at| time_text(at).into());
         conditions.push(value);
     }

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser, parser::ValueSource};
+use evenkeel_election::{Timings, flag_errors};
 use jiff::SignedDuration;
 
 use super::table::{Effect, FLAGS, Flag, Kind};
@@ -55,6 +56,16 @@ pub struct Options {
     pub log_json: bool,
     /// `-v`.
     pub verbosity: i64,
+}
+
+impl Default for Options {
+    /// What an empty command line gives.
+    fn default() -> Self {
+        match parse([]) {
+            Ok(Parsed::Run(options, _)) => *options,
+            _ => unreachable!("the defaults of the table are valid, as a test shows"),
+        }
+    }
 }
 
 /// What a command line asks for.
@@ -197,18 +208,14 @@ impl Values<'_> {
                 wrong.push(format!("--{} must be greater than 0", flag.name));
             }
         }
-        if self.text("leader-elect-resource-lock") != "leases" {
-            wrong.push("resourceLock value must be \"leases\"".to_owned());
-        }
-        for name in ["leader-elect-resource-name", "leader-elect-resource-namespace"] {
-            if self.text(name).is_empty() {
-                wrong.push(format!("--{name} must not be empty"));
-            }
-        }
         let (lease, renew, retry) =
             (self.time("leader-elect-lease-duration"), self.time("leader-elect-renew-deadline"), self.time("leader-elect-retry-period"));
         if self.flag("leader-elect") {
-            wrong.extend(evenkeel_election::check_timings(lease, renew, retry));
+            let timings = Timings { lease_duration: lease, renew_deadline: renew, retry_period: retry };
+            let (lock, name, namespace) =
+                ("leader-elect-resource-lock", "leader-elect-resource-name", "leader-elect-resource-namespace");
+            let errors = flag_errors(&timings, self.text(lock), self.text(name), self.text(namespace));
+            wrong.extend(errors.iter().map(ToString::to_string));
         }
         if !matches!(self.text("cloud-provider"), "" | "external") {
             wrong.push(format!("--cloud-provider {:?} is not supported: built-in cloud providers were removed", self.text("cloud-provider")));

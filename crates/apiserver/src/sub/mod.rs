@@ -1,0 +1,96 @@
+//! Subresources.
+
+pub(crate) mod binding;
+mod eviction;
+mod scale;
+mod token;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::json;
+use crate::read;
+use crate::request::Response;
+use crate::server::Call;
+use crate::status::ApiError;
+use crate::write;
+
+/// Answers a call on a subresource that the resource has, with a verb that it has.
+pub(crate) fn dispatch(call: &mut Call<'_>, sub: &str, verb: &str) -> Result<Response, ApiError> {
+    match sub {
+        "scale" => scale::dispatch(call, verb),
+        "binding" => {
+            let target = sub_target(call, "", "v1", "bindings")?;
+            let opts = write::write_options(call, "CreateOptions", false)?;
+            let body = write::read_body(call.req)?;
+            let doc = write::decode_body(call, &target, body, opts.validation)?;
+            let name = call.route.name.unwrap_or("").to_owned();
+            binding::bind(call, &name, &doc, opts.dry_run)
+        }
+        "eviction" => eviction::evict(call),
+        "token" => token::issue(call),
+        "log" => log(call),
+        "exec" | "attach" | "portforward" | "proxy" => Err(ApiError::new(
+            501,
+            "NotImplemented",
+            format!("{sub} is not available: the nodes of this control plane are simulated"),
+        )),
+        _ => match verb {
+            "get" => read::get(call),
+            "update" => write::update::update(call),
+            "patch" => write::patch::patch(call),
+            _ => Err(ApiError::method_not_allowed()),
+        },
+    }
+}
+
+/// The target of a subresource with a body of another kind.
+fn sub_target(call: &Call<'_>, group: &str, version: &str, plural: &str) -> Result<write::Target, ApiError> {
+    let r = call.server.registry.get(group, version, plural).ok_or_else(ApiError::no_such_path)?;
+    write::Target::of(call.server, &r)
+}
+
+/// A made-up log that says so.
+fn log(call: &Call<'_>) -> Result<Response, ApiError> {
+    let name = call.route.name.unwrap_or("");
+    if call.server.store.get(&call.resource.storage_key(), &call.key(name)).is_none() {
+        return Err(ApiError::not_found(&call.resource, name));
+    }
+    Ok(Response::text(StatusCode::OK, format!("pod {name} runs on a simulated node: there is no process behind this log\n")))
+}
+
+/// What a write of a subresource other than status may change: everything else comes from the stored object.
+pub(crate) fn restrict(sub: &str, doc: &mut Value, old: &Value) {
+    let new = std::mem::replace(doc, old.clone());
+    doc["metadata"]["resourceVersion"] = new["metadata"]["resourceVersion"].clone();
+    if doc["metadata"]["resourceVersion"].is_null() {
+        json::put(&mut doc["metadata"], "resourceVersion", None);
+    }
+    match sub {
+        "finalize" => {
+            json::object_mut(doc, "spec");
+            json::put(&mut doc["spec"], "finalizers", new["spec"].get("finalizers").cloned());
+            // Finalizers of the metadata may go with it.
+            json::put(&mut doc["metadata"], "finalizers", new["metadata"].get("finalizers").cloned());
+        }
+        "ephemeralcontainers" => json::put(&mut doc["spec"], "ephemeralContainers", new["spec"].get("ephemeralContainers").cloned()),
+        "resize" => {
+            for which in ["containers", "initContainers"] {
+                let wanted = json::list(&new["spec"], which).to_vec();
+                for c in doc["spec"].get_mut(which).and_then(Value::as_array_mut).into_iter().flatten() {
+                    let name = json::text(c, "name").to_owned();
+                    if let Some(w) = wanted.iter().find(|w| json::text(w, "name") == name) {
+                        json::put(c, "resources", w.get("resources").cloned());
+                        json::put(c, "resizePolicy", w.get("resizePolicy").cloned());
+                    }
+                }
+            }
+        }
+        "approval" => {
+            json::object_mut(doc, "status");
+            json::put(&mut doc["status"], "conditions", new["status"].get("conditions").cloned());
+        }
+        "scale" => *doc = new,
+        _ => *doc = new,
+    }
+}

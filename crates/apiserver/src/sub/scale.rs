@@ -1,0 +1,151 @@
+//! The scale of what has replicas.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::apply::{self, managed};
+use crate::json;
+use crate::kinds::Errors;
+use crate::patch;
+use crate::read::object_response;
+use crate::request::Response;
+use crate::schema::Schema;
+use crate::selector::labels::LabelSelector;
+use crate::server::Call;
+use crate::status::ApiError;
+use crate::write::{Target, load, media_type, read_body, read_json, read_yaml, update, write_options};
+
+/// Answers a call on `/scale`.
+pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiError> {
+    let target = Target::of(call.server, &call.resource)?;
+    let name = call.route.name.unwrap_or("").to_owned();
+    let server = call.server.clone();
+    let k = call.key(&name);
+    if verb == "get" {
+        let Some((_, doc)) = load(&server, &target.stored, &k) else { return Err(ApiError::not_found(&target.served, &name)) };
+        return object_response(call, StatusCode::OK, scale_of(&target, &doc));
+    }
+    let kind = if verb == "patch" { "PatchOptions" } else { "UpdateOptions" };
+    let is_apply = verb == "patch" && media_type(call.req) == "application/apply-patch+yaml";
+    let opts = write_options(call, kind, is_apply)?;
+    let _turn = server.my_turn();
+    let Some((_, old)) = load(&server, &target.stored, &k) else { return Err(ApiError::not_found(&target.served, &name)) };
+    let current = scale_of(&target, &old);
+    let mut owned = None;
+    let scale = match verb {
+        "update" => read_body(call.req)?.doc,
+        _ => match media_type(call.req) {
+            "application/merge-patch+json" => {
+                let mut s = current.clone();
+                patch::merge(&mut s, &read_json(&call.req.body)?.doc);
+                s
+            }
+            "application/strategic-merge-patch+json" => {
+                let mut s = current.clone();
+                let schema = Schema::builtin();
+                let root = schema.find("autoscaling/v1.Scale").expect("a built-in type");
+                patch::strategic(schema, root, &mut s, &read_json(&call.req.body)?.doc)
+                    .map_err(|e| ApiError::new(e.code, e.reason, e.message))?;
+                s
+            }
+            "application/json-patch+json" => {
+                let mut s = current.clone();
+                let ops: Value = serde_json::from_slice(&call.req.body)
+                    .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
+                patch::apply_json(&mut s, &ops, &target.served, &name)?;
+                s
+            }
+            "application/apply-patch+yaml" => {
+                let config = read_yaml(&call.req.body)?.doc;
+                // Applying a scale applies the replicas of the parent.
+                let parent = json!({
+                    "kind": target.served.kind, "apiVersion": target.served.api_version(),
+                    "metadata": {"name": name}, "spec": {"replicas": config["spec"]["replicas"]},
+                });
+                let merged = apply::merge(call, &target, Some(&old), &parent, &opts)?;
+                owned = Some(merged.owned);
+                let mut s = current.clone();
+                s["spec"]["replicas"] = config["spec"]["replicas"].clone();
+                s
+            }
+            _ => {
+                let mut e = ApiError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+                e.details = json!({});
+                return Err(e);
+            }
+        },
+    };
+    check(&scale, &old, &name, &target)?;
+    let mut doc = old.clone();
+    doc["spec"]["replicas"] = json::int(&scale, "spec.replicas").unwrap_or(0).into();
+    let rv = json::text(&scale, "metadata.resourceVersion");
+    if rv.is_empty() {
+        json::put(&mut doc["metadata"], "resourceVersion", None);
+    } else {
+        doc["metadata"]["resourceVersion"] = rv.into();
+    }
+    let op = match &owned {
+        Some(list) => managed::Op::Apply(list),
+        None => managed::Op::Update,
+    };
+    let doc = update::change(call, &target, &old, doc, &opts, op, false)?;
+    object_response(call, StatusCode::OK, scale_of(&target, &doc))
+}
+
+fn check(scale: &Value, old: &Value, name: &str, target: &Target) -> Result<(), ApiError> {
+    let have = json::text(scale, "metadata.name");
+    if have.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if have != name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({have}) does not match the name on the URL ({name})"
+        )));
+    }
+    let schema = Schema::builtin();
+    let root = schema.find("autoscaling/v1.Scale").expect("a built-in type");
+    schema
+        .decode(root, scale.clone(), &mut Default::default())
+        .map_err(|e| ApiError::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}")))?;
+    let uid = json::text(scale, "metadata.uid");
+    let was = json::text(old, "metadata.uid");
+    if !uid.is_empty() && uid != was {
+        return Err(ApiError::conflict(
+            &target.served,
+            name,
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {was}"),
+        ));
+    }
+    let n = json::int(scale, "spec.replicas").unwrap_or(0);
+    if n < 0 {
+        let mut e = Errors::default();
+        e.non_negative("spec.replicas", Some(n));
+        return Err(ApiError::invalid("autoscaling", "Scale", name, &e.causes));
+    }
+    Ok(())
+}
+
+fn scale_of(target: &Target, doc: &Value) -> Value {
+    let m = &doc["metadata"];
+    let mut meta = json!({});
+    for k in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(v) = m.get(k) {
+            meta[k] = v.clone();
+        }
+    }
+    let replicas = json::int(doc, "spec.replicas").unwrap_or(0);
+    let selector = if target.stored.plural == "replicationcontrollers" {
+        LabelSelector::from_map(doc["spec"].get("selector"))
+    } else {
+        LabelSelector::from_value(doc["spec"].get("selector"))
+    };
+    let mut status = json!({"replicas": json::int(doc, "status.replicas").unwrap_or(0)});
+    let text = selector.to_string();
+    if !text.is_empty() {
+        status["selector"] = text.into();
+    }
+    let spec = if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) };
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec, "status": status})
+}

@@ -1,0 +1,186 @@
+//! Which loops there are, what they read, and how they are connected: drivers feed the cache, changes become keys, keys become passes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use evenkeel_api::{DEPLOYMENTS, Deployment, Key, Kind, PODS, Pod, REPLICA_SETS, REPLICATION_CONTROLLERS, ReplicaSet, ReplicationController};
+use evenkeel_cache::{Cache, Owner};
+use evenkeel_client::{Api, ClientMetrics, Fence, Pace, PaceOptions, Recorder, Writer};
+use evenkeel_deployment::DeploymentLoop;
+use evenkeel_plan::{About, ControlLoop};
+use evenkeel_queue::{Priority, Queue, QueueMetrics, QueueOptions};
+use evenkeel_replicaset::{ReplicaSetLoop, ReplicationControllerLoop};
+use evenkeel_watch::{Driver, Feed, ListWatch, Metrics as WatchMetrics};
+use futures::future::BoxFuture;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::{World, flags::Options, metrics::PassMetrics, pass::Shell};
+
+/// One loop, wired up.
+pub(crate) struct Wired {
+    pub(crate) about: &'static About,
+    pub(crate) recorder: Recorder,
+    queue: Queue<Key>,
+    workers: usize,
+    /// Starts one worker.
+    work: Box<dyn Fn(watch::Receiver<bool>) -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl Wired {
+    /// Workers that take keys while `leading`; each ends at a key boundary.
+    pub(crate) fn workers(&self, leading: &watch::Receiver<bool>) -> Vec<BoxFuture<'static, ()>> {
+        (0..self.workers).map(|_| (self.work)(leading.clone())).collect()
+    }
+
+    /// Queues every object of the loop's kind, behind what changed.
+    pub(crate) fn queue_all(&self, cache: &Cache) {
+        let keys = cache.read().any(self.about.primary).map(|s| s.keys()).unwrap_or_default();
+        keys.into_iter().for_each(|key| self.queue.add(key, Priority::Existing));
+    }
+
+    pub(crate) fn shut_down(&self) {
+        self.queue.shut_down_now();
+    }
+}
+
+/// Cache, drivers and loops of one manager.
+pub(crate) struct Wiring {
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) drivers: Vec<Arc<dyn Driver>>,
+    pub(crate) loops: Vec<Wired>,
+    /// Tasks that send events.
+    pub(crate) senders: Vec<BoxFuture<'static, ()>>,
+}
+
+/// What the loops have in common while they are wired.
+struct Common<'a> {
+    world: &'a World,
+    cache: Arc<Cache>,
+    pace: Pace,
+    fence: Fence,
+    client_metrics: ClientMetrics,
+    queue_metrics: QueueMetrics,
+    leading: watch::Receiver<bool>,
+    registry: &'a mut Registry,
+    senders: Vec<BoxFuture<'static, ()>>,
+    queues: BTreeMap<&'static str, Queue<Key>>,
+}
+
+impl Common<'_> {
+    fn wire<L: ControlLoop>(&mut self, control_loop: L, workers: usize) -> Wired {
+        let about = control_loop.about();
+        let api = Api::new(self.world.client.clone(), about.client, self.pace.clone(), self.client_metrics.clone());
+        let queue = Queue::new(QueueOptions::named(about.queue), &self.queue_metrics);
+        let (recorder, sender) =
+            Recorder::new(api.clone(), about.event_component, self.world.clock.clone(), self.fence.clone(), self.client_metrics.clone());
+        self.senders.push(Box::pin(sender));
+        self.queues.insert(about.name, queue.clone());
+        let shell = Arc::new(Shell {
+            control_loop: Arc::new(control_loop),
+            cache: self.cache.clone(),
+            queue: queue.clone(),
+            writer: Writer::new(api, self.cache.clone(), self.fence.clone()),
+            recorder: recorder.clone(),
+            clock: self.world.clock.clone(),
+            metrics: PassMetrics::register(self.registry, about.alias),
+        });
+        shell.listen(self.leading.clone());
+        let work = Box::new(move |leading| -> BoxFuture<'static, ()> { Box::pin(shell.clone().work(leading)) });
+        Wired { about, recorder, queue, workers, work }
+    }
+}
+
+/// Connects everything that `options` ask for. Nothing runs yet.
+pub(crate) fn wire(options: &Options, world: &World, fence: Fence, leading: watch::Receiver<bool>, registry: &mut Registry) -> Wiring {
+    let cache = Cache::new();
+    let client_metrics = ClientMetrics::register(registry, &world.host);
+    let queue_metrics = QueueMetrics::register(registry);
+    let watch_metrics = Arc::new(WatchMetrics::default());
+    watch_metrics.register(registry);
+    let mut common = Common {
+        world,
+        cache: cache.clone(),
+        pace: Pace::new(PaceOptions { qps: options.qps, burst: options.burst, ..PaceOptions::default() }),
+        fence,
+        client_metrics,
+        queue_metrics,
+        leading,
+        registry,
+        senders: Vec::new(),
+        queues: BTreeMap::new(),
+    };
+    let on = |about: &About| options.controllers.runs(about.name);
+    let mut loops = Vec::new();
+    if on(&evenkeel_deployment::ABOUT) {
+        loops.push(common.wire(DeploymentLoop::new(true), options.deployment_syncs));
+    }
+    if on(&evenkeel_replicaset::REPLICA_SET) {
+        loops.push(common.wire(ReplicaSetLoop::default(), options.replicaset_syncs));
+    }
+    if on(&evenkeel_replicaset::REPLICATION_CONTROLLER) {
+        loops.push(common.wire(ReplicationControllerLoop::default(), options.rc_syncs));
+    }
+    let queues = std::mem::take(&mut common.queues);
+    let senders = std::mem::take(&mut common.senders);
+    let feed = Feed { metrics: watch_metrics, ..Feed::new(world.client.clone(), world.chance.clone()) }.released(move |owners| {
+        for Owner { controller, key } in owners {
+            if let Some(queue) = queues.get(controller) {
+                queue.add(key, Priority::Changed);
+            }
+        }
+    });
+    let drivers = drivers(&feed, loops.iter().map(|l| l.about));
+    drivers.iter().for_each(|d| d.register(&cache));
+    Wiring { cache, drivers, loops, senders }
+}
+
+/// A driver for each kind that some loop reads: one list and watch per kind in the whole process.
+type MakeDriver = fn(&Feed) -> Arc<dyn Driver>;
+const KINDS: [(Kind, MakeDriver); 4] = [
+    (&DEPLOYMENTS, |feed| Arc::new(ListWatch::<Deployment>::new(feed.clone()))),
+    (&REPLICA_SETS, |feed| Arc::new(ListWatch::<ReplicaSet>::new(feed.clone()))),
+    (&REPLICATION_CONTROLLERS, |feed| Arc::new(ListWatch::<ReplicationController>::new(feed.clone()))),
+    (&PODS, |feed| Arc::new(ListWatch::<Pod>::new(feed.clone()))),
+];
+
+/// Cache, drivers and loops for `evenkeel plan`: nothing that could write.
+pub(crate) struct Planner {
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) drivers: Vec<Arc<dyn Driver>>,
+    clock: Arc<dyn evenkeel_client::Clock>,
+    loops: Vec<(&'static About, Describe)>,
+}
+
+type Describe = Box<dyn Fn(&evenkeel_cache::Stores, &Key, jiff::Timestamp) -> String>;
+
+impl Planner {
+    pub(crate) fn new(options: &Options, world: &World) -> Self {
+        fn ask<L: ControlLoop>(control_loop: L) -> (&'static About, Describe) {
+            (control_loop.about(), Box::new(move |stores, key, now| crate::plan_command::describe(&control_loop, stores, key, now)))
+        }
+        let all = [ask(DeploymentLoop::default()), ask(ReplicaSetLoop::default()), ask(ReplicationControllerLoop::default())];
+        let loops: Vec<_> = all.into_iter().filter(|(about, _)| options.controllers.runs(about.name)).collect();
+        let cache = Cache::new();
+        let feed = Feed::new(world.client.clone(), world.chance.clone());
+        let drivers = drivers(&feed, loops.iter().map(|(about, _)| *about));
+        drivers.iter().for_each(|d| d.register(&cache));
+        Self { cache, drivers, clock: world.clock.clone(), loops }
+    }
+
+    /// What the loops would do now for every key that `covers` lets through.
+    pub(crate) fn describe(&self, covers: impl Fn(&About, &Key) -> bool) -> String {
+        let stores = self.cache.read();
+        let now = self.clock.now();
+        let mut text = String::new();
+        for (about, describe) in &self.loops {
+            let keys = stores.any(about.primary).map(|s| s.keys()).unwrap_or_default();
+            keys.iter().filter(|key| covers(about, key)).for_each(|key| text.push_str(&describe(&stores, key, now)));
+        }
+        text
+    }
+}
+
+fn drivers<'a>(feed: &Feed, loops: impl Iterator<Item = &'a About> + Clone) -> Vec<Arc<dyn Driver>> {
+    let read = |kind: Kind| loops.clone().any(|about| about.watches.contains(&kind));
+    KINDS.iter().filter(|(kind, _)| read(kind)).map(|(_, driver)| driver(feed)).collect()
+}

@@ -1,0 +1,147 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
+    sync::{Mutex, PoisonError},
+};
+
+use evenkeel_api::{Key, Object, Version};
+use evenkeel_cache::{Cache, Entry};
+use tracing::warn;
+
+use crate::{Bad, Feed, KindMetrics, Malformed, WatchError, bounds};
+
+/// The way of one kind into the cache, the same for every driver: counting, refusing, telling who waited.
+pub(crate) struct Intake<T> {
+    pub(crate) feed: Feed,
+    pub(crate) metrics: KindMetrics,
+    logged: Mutex<BTreeMap<Option<Key>, Option<Version>>>,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T: Object> Intake<T> {
+    pub(crate) fn new(feed: Feed) -> Self {
+        let metrics = feed.metrics.of(T::resource());
+        Self { feed, metrics, logged: Mutex::default(), kind: PhantomData }
+    }
+
+    /// The version that the store has reached; `None` before the first list.
+    pub(crate) fn seen(&self, cache: &Cache) -> Option<Version> {
+        let version = cache.read().any(T::resource()).map(|s| s.version()).unwrap_or_default();
+        (version != Version::default()).then_some(version)
+    }
+
+    /// Folds one entry in and tells who waited for it.
+    pub(crate) fn ingest(&self, cache: &Cache, entry: Entry<T>) -> Result<(), WatchError> {
+        let ingested = cache.ingest(entry).map_err(|refused| {
+            self.metrics.refused.inc();
+            WatchError::Backwards { offered: refused.offered, seen: refused.seen }
+        })?;
+        {
+            let stores = cache.read();
+            if let Some(store) = stores.any(T::resource()) {
+                self.metrics.store_version.set(i64::try_from(store.version().0).unwrap_or(i64::MAX));
+                self.metrics.objects.set(i64::try_from(store.count()).unwrap_or(i64::MAX));
+            }
+        }
+        if !ingested.released.is_empty() {
+            (self.feed.released)(ingested.released);
+        }
+        Ok(())
+    }
+
+    /// What an event about an unreadable object means for the log: a deletion still takes the object away; of anything else what is known
+    /// stays, and the log moves past it. `None`: the event says nothing at all.
+    pub(crate) fn pass_over(&self, cache: &Cache, bad: Bad) -> Option<Entry<T>> {
+        self.note_bad(&bad);
+        match (bad.version, bad.key) {
+            (Some(version), Some(key)) if bad.deleted => Some(Entry::Gone { key, uid: bad.uid, version }),
+            // Without a version the uid says that this life is over; the log stays where it is.
+            (None, Some(key)) if bad.deleted && bad.uid.is_some() => {
+                Some(Entry::Gone { key, uid: bad.uid, version: self.seen(cache)? })
+            }
+            (version, _) => version.map(Entry::Bookmark),
+        }
+    }
+
+    /// Counts an unreadable object, and logs it once per version.
+    pub(crate) fn note_bad(&self, bad: &Bad) {
+        self.metrics.bad_objects.inc();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.get(&bad.key) == Some(&bad.version) {
+            return;
+        }
+        if logged.len() >= bounds::BAD_REMEMBERED {
+            logged.clear();
+        }
+        logged.insert(bad.key.clone(), bad.version);
+        let (key, version) = (bad.key.as_ref().map(ToString::to_string), bad.version.map(|v| v.0));
+        warn!(kind = %T::resource(), key, version, why = bad.why, "an object cannot be read and is passed over");
+    }
+}
+
+/// Objects of a list that is not complete yet.
+pub(crate) struct Gathered<T> {
+    /// In the order in which they came; `None`: gone again.
+    steps: Vec<(Key, Option<T>)>,
+    unreadable: BTreeSet<Key>,
+    /// Something came that may be about an object already here.
+    late: bool,
+}
+
+impl<T: Object> Gathered<T> {
+    pub(crate) fn new() -> Self {
+        Self { steps: Vec::new(), unreadable: BTreeSet::new(), late: false }
+    }
+
+    pub(crate) fn put(&mut self, object: T) -> Result<(), Malformed> {
+        self.step(object.meta().key(), Some(object))
+    }
+
+    pub(crate) fn delete(&mut self, key: Key) -> Result<(), Malformed> {
+        self.step(key, None)
+    }
+
+    /// An object that is there (or gone) and cannot be read.
+    pub(crate) fn bad(&mut self, bad: Bad) -> Result<(), Malformed> {
+        match bad.key {
+            Some(key) if bad.deleted => self.step(key, None),
+            Some(key) => {
+                self.unreadable.insert(key);
+                self.bounded()
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn step(&mut self, key: Key, object: Option<T>) -> Result<(), Malformed> {
+        // Lists are ordered; only where one goes back may it repeat an object.
+        self.late |= self.steps.last().is_some_and(|(last, _)| *last >= key);
+        if !self.unreadable.is_empty() {
+            self.unreadable.remove(&key);
+        }
+        self.steps.push((key, object));
+        self.bounded()
+    }
+
+    fn bounded(&self) -> Result<(), Malformed> {
+        if self.steps.len() + self.unreadable.len() > bounds::LISTED {
+            return Err(Malformed(format!("more than {} objects in one list", bounds::LISTED)));
+        }
+        Ok(())
+    }
+
+    /// The highest version among the objects.
+    pub(crate) fn highest(&self) -> Version {
+        self.steps.iter().filter_map(|(_, object)| object.as_ref()).map(|o| o.meta().version).max().unwrap_or_default()
+    }
+
+    /// The last state of each object, and what was there but not readable.
+    pub(crate) fn finish(mut self) -> (Vec<T>, BTreeSet<Key>) {
+        if self.late {
+            self.steps.reverse();
+            self.steps.sort_by(|a, b| a.0.cmp(&b.0));
+            self.steps.dedup_by(|earlier, last| earlier.0 == last.0);
+        }
+        (self.steps.into_iter().filter_map(|(_, object)| object).collect(), self.unreadable)
+    }
+}

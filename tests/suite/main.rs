@@ -1,0 +1,1 @@
+//! Stories and recorded behaviours, as tests.

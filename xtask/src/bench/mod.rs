@@ -1,0 +1,71 @@
+//! `cargo xtask bench`: figures of the real binary, run as its own process. One JSON line per figure set.
+
+mod burst;
+mod idle;
+mod stage;
+
+use std::path::PathBuf;
+
+use crate::Failure;
+
+/// What a bench is told.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// A real API server without a manager; `None`: a local control plane of its own.
+    pub kubeconfig: Option<PathBuf>,
+    /// Another manager to pair with evenkeel, run after it on the same server.
+    pub rival: Option<PathBuf>,
+    /// Flags for the rival beyond `--kubeconfig` and `--controllers`.
+    pub rival_flags: Vec<String>,
+    /// How many pods (burst).
+    pub pods: Option<u64>,
+    /// How long an idle manager is watched, in seconds.
+    pub seconds: Option<u64>,
+}
+
+/// `cargo xtask bench NAME [FLAGS]`.
+pub fn run(args: &[String]) -> Result<(), Failure> {
+    let Some((name, rest)) = args.split_first() else { return Err(Failure::Usage("which bench? idle, burst".into())) };
+    let options = parse(rest)?;
+    match name.as_str() {
+        "idle" => idle::run(&options),
+        "burst" => burst::run(&options),
+        other => Err(Failure::Usage(format!("no such bench: {other}; there are idle and burst"))),
+    }
+}
+
+fn parse(args: &[String]) -> Result<Options, Failure> {
+    let mut options = Options::default();
+    let mut words = args.iter();
+    while let Some(flag) = words.next() {
+        let (flag, value) = match flag.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (flag.as_str(), words.next().cloned()),
+        };
+        let value = value.ok_or_else(|| Failure::Usage(format!("{flag} needs a value")))?;
+        let number = || value.parse::<u64>().map_err(|_| Failure::Usage(format!("{flag} needs a number, not {value}")));
+        match flag {
+            "--kubeconfig" => options.kubeconfig = Some(value.into()),
+            "--rival" => options.rival = Some(value.into()),
+            "--rival-flag" => options.rival_flags.push(value),
+            "--pods" => options.pods = Some(number()?),
+            "--seconds" => options.seconds = Some(number()?),
+            _ => return Err(Failure::Usage(format!("no such flag: {flag}"))),
+        }
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_taken_with_and_without_an_equals_sign() {
+        let args: Vec<String> = ["--pods=100", "--rival", "kcm", "--rival-flag", "-v=2"].iter().map(|s| (*s).to_owned()).collect();
+        let options = parse(&args).expect("good flags");
+        assert_eq!((options.pods, options.rival), (Some(100), Some("kcm".into())));
+        assert_eq!(options.rival_flags, ["-v=2"]);
+        assert!(parse(&["--pods".to_owned()]).is_err() && parse(&["--pods=x".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask mutants`: how many mutants of the loop crates the tests catch. Long; not part of `cargo xtask test`.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{Failure, program, workspace};
+
+/// The version that is installed when there is none.
+const VERSION: &str = "27.1.0";
+/// The loop crates: pure decisions, where every change should be noticed.
+const PACKAGES: [&str; 2] = ["evenkeel-deployment", "evenkeel-replicaset"];
+/// Share of the viable mutants that must be caught, in percent.
+const WANTED: f64 = 90.0;
+
+/// Runs cargo-mutants over the loop crates; flags are handed on (`--file`, `--shard 1/4`, …). Prints the figure and the survivors.
+pub fn run(args: &[String]) -> Result<(), Failure> {
+    let tool = find()?;
+    let out = workspace::target().join("mutants");
+    let mut command = Command::new(tool);
+    command.current_dir(workspace::root()).arg("mutants").arg("--output").arg(&out);
+    // A mutant that hangs must not hold up the others; the loops' tests take a second or two.
+    command.args(["--no-shuffle", "--minimum-test-timeout=20", "--baseline=run"]);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    command.args(args);
+    // Missed mutants are no failure of the run: the figure below is the verdict.
+    let status = command.status().map_err(|error| Failure::Machine(format!("cannot run {}: {error}", program::shown(&command))))?;
+    if !matches!(status.code(), Some(0 | 2 | 3)) {
+        return Err(Failure::Machine(format!("{}: {status}", program::shown(&command))));
+    }
+    let file = out.join("mutants.out/outcomes.json");
+    let text = std::fs::read_to_string(&file).map_err(|error| Failure::Machine(format!("cannot read {}: {error}", file.display())))?;
+    let outcomes: Value = serde_json::from_str(&text).map_err(|error| Failure::Machine(format!("{}: {error}", file.display())))?;
+    let count = |what: &str| outcomes[what].as_u64().unwrap_or(0);
+    let caught = count("caught") + count("timeout");
+    let viable = caught + count("missed");
+    let share = if viable == 0 { 0.0 } else { 100.0 * caught as f64 / viable as f64 };
+    for outcome in outcomes["outcomes"].as_array().into_iter().flatten().filter(|outcome| outcome["summary"] == "MissedMutant") {
+        println!("survivor: {}", outcome["scenario"]["Mutant"]["name"].as_str().unwrap_or("?"));
+    }
+    println!("{caught} of {viable} viable mutants caught: {share:.1} % ({} could not be built)", count("unviable"));
+    if share >= WANTED { Ok(()) } else { Err(Failure::Verdict(format!("less than {WANTED} %"))) }
+}
+
+fn find() -> Result<std::path::PathBuf, Failure> {
+    let version = |tool: &str| program::output(Command::new(tool).args(["mutants", "--version"])).is_ok();
+    if version("cargo-mutants") {
+        return Ok("cargo-mutants".into());
+    }
+    let tools = workspace::target().join("tools");
+    let tool = tools.join("bin/cargo-mutants");
+    if !tool.exists() {
+        eprintln!("Installing cargo-mutants {VERSION} from crates.io, into {}", tools.display());
+        program::run(program::cargo(&["install", "--locked", "--version", VERSION, "cargo-mutants", "--root"]).arg(&tools))?;
+    }
+    Ok(tool)
+}

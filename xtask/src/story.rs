@@ -1,0 +1,26 @@
+//! `cargo xtask story` and `cargo xtask behaviours`: the tests package's binary, with kubectl and the programs that it looks at.
+
+use std::process::Command;
+
+use crate::{Failure, kubectl, program, workspace};
+
+/// `cargo xtask story NAME [FLAGS]`.
+pub fn story(args: &[String]) -> Result<(), Failure> {
+    let Some(name) = args.first() else { return Err(Failure::Usage("which story? handson, takeover".into())) };
+    program::run(&mut program::cargo(&["build", "--quiet", "-p", "evenkeel-tests", "-p", "evenkeel-manager", "-p", "evenkeel-devcluster", "--bins"]))?;
+    let mut stories = stories()?;
+    program::run(stories.arg(name).args(&args[1..]))
+}
+
+/// `cargo xtask behaviours [FLAGS]`.
+pub fn behaviours(args: &[String]) -> Result<(), Failure> {
+    program::run(&mut program::cargo(&["build", "--quiet", "-p", "evenkeel-tests", "--bin", "stories"]))?;
+    program::run(Command::new(workspace::built("stories")).arg("behaviours").args(args))
+}
+
+/// The built binary `stories`, told where kubectl is and that the programs it starts are fresh.
+pub fn stories() -> Result<Command, Failure> {
+    let mut command = Command::new(workspace::built("stories"));
+    command.env("EVENKEEL_KUBECTL", kubectl::find()?).env("EVENKEEL_BUILT", "1");
+    Ok(command)
+}
