@@ -7,4 +7,6 @@
 //! Start reading at [`behaviours`] or [`stories`]; the binary `stories` runs both.
 
 pub mod behaviours;
+pub mod stories;
+pub mod takeover;
 pub mod transport;

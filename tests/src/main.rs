@@ -1,6 +1,6 @@
 //! Runs recorded behaviours and stories; `cargo xtask story` and `cargo xtask behaviours` call it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,10 +8,15 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use evenkeel_tests::behaviours::alter::{altered, mix};
+use evenkeel_tests::behaviours::in_process::{self, in_virtual_time};
 use evenkeel_tests::behaviours::player::PlayOptions;
-use evenkeel_tests::behaviours::run::{JOBS, run};
+use evenkeel_tests::behaviours::run::{JOBS, Report, run};
 use evenkeel_tests::behaviours::story::{Choice, Story, read_meant, read_stories};
-use evenkeel_tests::transport::{Https, Trust};
+use evenkeel_tests::stories::handson;
+use evenkeel_tests::stories::plane::Place;
+use evenkeel_tests::takeover::recorded::read_handovers;
+use evenkeel_tests::takeover::{live, loaded};
+use evenkeel_tests::transport::{Https, Transport, Trust};
 
 /// Stories and recorded behaviours, held against a control plane.
 #[derive(Debug, Parser)]
@@ -27,6 +32,10 @@ enum Command {
     Behaviours(Behaviours),
     /// Writes behaviours with one recorded value altered in each: every one of them must fail.
     Alter(Alter),
+    /// The hands-on story, with real kubectl: on the local control plane, or on what KUBEBUILDER_ASSETS or EVENKEEL_TEST_KUBECONFIG name.
+    Handson(Handson),
+    /// Two managers take turns on one server: what the second finds causes no write, and the stories end as recorded.
+    Takeover(Takeover),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +79,9 @@ struct Behaviours {
     /// Leave the objects on the server.
     #[arg(long)]
     keep: bool,
+    /// In process: decides uids, names and the order of things.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Long values, and every state of behaviours that fail.
     #[arg(long)]
     verbose: bool,
@@ -90,12 +102,52 @@ struct Alter {
     out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct Handson {
+    /// Leave the manager out: most steps must fail then.
+    #[arg(long)]
+    no_manager: bool,
+    /// Another manager's program in the place of evenkeel; not on a given cluster.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "no_manager")]
+    manager: Option<PathBuf>,
+    /// Just these steps; most need what an earlier one left.
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    only: Vec<u32>,
+}
+
+#[derive(Debug, Args)]
+struct Takeover {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// URL of a server without a manager (with `--record`: with kube-controller-manager beside it). Left out: what
+    /// kube-controller-manager left is loaded into a server in this process, and evenkeel takes over.
+    #[arg(long, value_name = "URL")]
+    https: Option<String>,
+    /// Bearer token of a cluster administrator.
+    #[arg(long, default_value = "", requires = "https")]
+    token: String,
+    /// Command line of the manager that begins.
+    #[arg(long, value_name = "COMMAND", requires = "https")]
+    first: Option<String>,
+    /// Command line of the manager that takes over.
+    #[arg(long, value_name = "COMMAND", requires = "https")]
+    second: Option<String>,
+    /// Writes what the running manager leaves at the cuts into this file instead.
+    #[arg(long, value_name = "FILE", requires = "https", conflicts_with_all = ["first", "second"])]
+    record: Option<PathBuf>,
+    /// Decides where stories are cut.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 type Outcome = Result<bool, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let outcome = match Flags::parse().command {
         Command::Behaviours(flags) => play(&flags),
         Command::Alter(flags) => alter(&flags),
+        Command::Handson(flags) => tell(&flags),
+        Command::Takeover(flags) => take_over(&flags),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -127,19 +179,10 @@ fn chosen(flags: &Chosen) -> Result<Vec<Story>, Box<dyn std::error::Error>> {
 fn play(flags: &Behaviours) -> Outcome {
     let stories = chosen(&flags.chosen)?;
     let meant = read_meant(&read(&flags.meant.clone().unwrap_or_else(|| data("meant.txt")))?)?;
-    let Some(server) = &flags.https else {
-        return Err("in process: not yet".into());
+    let report = match &flags.https {
+        None => in_virtual_time(in_process::play(&stories, &meant, flags.seed, flags.verbose))??,
+        Some(server) => play_over_tls(flags, server, &stories, &meant)?,
     };
-    let trust = match &flags.ca {
-        Some(file) => Trust::Authority(read(file)?),
-        None => Trust::Anyone,
-    };
-    let client = Https::new(server, &flags.token, &trust)?;
-    let options = PlayOptions { patience: flags.patience, keep: flags.keep, verbose: flags.verbose, now: Arc::new(Timestamp::now) };
-    // Namespaces of an earlier run may still be there.
-    let seed = mix(Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(run(&stories, &options, &meant, flags.jobs, seed, &|| Box::new(client.another())));
     if flags.verbose {
         for played in report.played.iter().filter(|played| played.fault.is_some()) {
             println!("{} ({:.1} s)", played.id, played.took.as_secs_f64());
@@ -152,6 +195,19 @@ fn play(flags: &Behaviours) -> Outcome {
     Ok(report.failed().next().is_none())
 }
 
+fn play_over_tls(flags: &Behaviours, server: &str, stories: &[Story], meant: &BTreeMap<String, String>) -> Result<Report, Box<dyn std::error::Error>> {
+    let trust = match &flags.ca {
+        Some(file) => Trust::Authority(read(file)?),
+        None => Trust::Anyone,
+    };
+    let client = Https::new(server, &flags.token, &trust)?;
+    let options = PlayOptions { patience: flags.patience, keep: flags.keep, verbose: flags.verbose, now: Arc::new(Timestamp::now) };
+    // Namespaces of an earlier run may still be there.
+    let seed = mix(Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(run(stories, &options, meant, flags.jobs, seed, &|| Box::new(client.another()))))
+}
+
 fn alter(flags: &Alter) -> Outcome {
     let stories = altered(&chosen(&flags.chosen)?, flags.count, flags.seed);
     if stories.len() < flags.count {
@@ -160,4 +216,53 @@ fn alter(flags: &Alter) -> Outcome {
     let lines: Vec<String> = stories.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
     std::fs::write(&flags.out, lines.join("\n") + "\n")?;
     Ok(true)
+}
+
+fn tell(flags: &Handson) -> Outcome {
+    let here = std::env::current_exe()?;
+    let target = here.ancestors().nth(2).ok_or("the program lies in no build folder")?;
+    let options = handson::Options {
+        place: Place::from_environment(),
+        manager: !flags.no_manager,
+        program: flags.manager.clone(),
+        only: flags.only.clone(),
+        folder: target.join("stories").join(format!("handson-{}", std::process::id())),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (_, failed) = runtime.block_on(handson::tell(&options))?;
+    if failed == 0 {
+        std::fs::remove_dir_all(&options.folder)?;
+    } else {
+        println!("Logs: {}", options.folder.display());
+    }
+    Ok(failed == 0)
+}
+
+fn take_over(flags: &Takeover) -> Outcome {
+    let stories = chosen(&flags.chosen)?;
+    let Some(server) = &flags.https else {
+        let meant = read_meant(&read(&data("meant.txt"))?)?;
+        let mut handovers = read_handovers(&read(&data("takeover.jsonl"))?)?;
+        handovers.retain(|handover| stories.iter().any(|story| story.id == handover.story));
+        let report = in_virtual_time(loaded::take_over(&handovers, &stories, &meant))??;
+        println!("{report}");
+        return Ok(report.failed().next().is_none());
+    };
+    let client = Https::new(server, &flags.token, &Trust::Anyone)?;
+    let connect = || -> Box<dyn Transport> { Box::new(client.another()) };
+    let options = PlayOptions { patience: 1.0, keep: false, verbose: false, now: Arc::new(Timestamp::now) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(file) = &flags.record {
+        let handovers = runtime.block_on(live::record(&stories, &options, flags.seed, &Timestamp::now, &connect))?;
+        let lines: Vec<String> = handovers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+        std::fs::write(file, lines.join("\n") + "\n")?;
+        println!("{} handovers written", lines.len());
+        return Ok(true);
+    }
+    let words = |line: &Option<String>| line.iter().flat_map(|line| line.split_whitespace().map(str::to_owned)).collect::<Vec<_>>();
+    let (first, second) = (words(&flags.first), words(&flags.second));
+    let turns = live::take_turns(&stories, &options, flags.seed, &first, &second, &connect);
+    let report = runtime.block_on(turns)?;
+    println!("{report}");
+    Ok(report.failed().next().is_none())
 }

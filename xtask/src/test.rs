@@ -28,7 +28,12 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
             program::run(&mut tests)
         });
         parts.part("examples in the documentation", || program::run(&mut program::cargo(&["test", "--workspace", "--doc", "--quiet"])));
-        parts.part("story: handson", || program::run(story::stories()?.arg("handson")));
+        parts.part("story: handson", || {
+            program::run(story::stories()?.arg("handson").env_remove("KUBEBUILDER_ASSETS").env_remove("EVENKEEL_TEST_KUBECONFIG"))
+        });
+        if std::env::var_os("KUBEBUILDER_ASSETS").is_some() || std::env::var_os("EVENKEEL_TEST_KUBECONFIG").is_some() {
+            parts.part("story: handson, on a real API server", || program::run(story::stories()?.arg("handson")));
+        }
     }
     parts.summary(start)
 }

@@ -24,12 +24,25 @@ pub struct Accept {
     pub yaml: bool,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One object.
+    One,
+    /// A list.
+    List,
+    /// A watch.
+    Watch,
+}
+
 /// Reads the `Accept` header. 406 when nothing in it can be served.
-pub fn negotiate(headers: &HeaderMap, watch: bool) -> Result<Accept, ApiError> {
+pub fn negotiate(headers: &HeaderMap, scope: Scope) -> Result<Accept, ApiError> {
     let header = headers.get(http::header::ACCEPT).and_then(|h| h.to_str().ok()).unwrap_or("");
     if header.trim().is_empty() {
         return Ok(Accept { shape: Shape::Plain, yaml: false });
     }
+    let watch = scope == Scope::Watch;
+    let mut known = false;
     for clause in header.split(',') {
         let mut parts = clause.split(';').map(str::trim);
         let yaml = match parts.next().unwrap_or("") {
@@ -37,6 +50,7 @@ pub fn negotiate(headers: &HeaderMap, watch: bool) -> Result<Accept, ApiError> {
             "application/yaml" if !watch => true,
             _ => continue,
         };
+        known = true;
         let (mut kind, mut group, mut version) = ("", "", "");
         for p in parts {
             match p.split_once('=') {
@@ -50,10 +64,20 @@ pub fn negotiate(headers: &HeaderMap, watch: bool) -> Result<Accept, ApiError> {
         let shape = match kind {
             "" => Shape::Plain,
             "Table" if meta => Shape::Table,
-            "PartialObjectMetadata" | "PartialObjectMetadataList" if meta => Shape::Partial,
+            "PartialObjectMetadata" if meta && scope != Scope::List => Shape::Partial,
+            "PartialObjectMetadataList" if meta && scope == Scope::List => Shape::Partial,
             _ => continue,
         };
         return Ok(Accept { shape, yaml });
+    }
+    if !known && !watch && !header.contains("application/vnd.kubernetes.protobuf") {
+        let mut e = ApiError::new(
+            406,
+            "NotAcceptable",
+            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        );
+        e.details = serde_json::json!({});
+        return Err(e);
     }
     let list = if watch {
         "application/json, application/json;stream=watch"

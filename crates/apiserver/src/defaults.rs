@@ -19,6 +19,8 @@ pub fn hook(type_name: &str) -> Option<Hook> {
         "v1.Pod" => pod,
         "v1.ReplicationController" => replication_controller,
         "v1.ServiceSpec" => service_spec,
+        "v1.Service" => service,
+        "apps/v1.StatefulSetSpec" => stateful_set_spec,
         "v1.LimitRangeItem" => limit_range_item,
         "v1.NodeStatus" => node_status,
         "v1.Namespace" => namespace,
@@ -225,6 +227,26 @@ fn service_spec(s: &mut Obj) {
     }
 }
 
+fn service(s: &mut Obj) {
+    if s.get("spec").and_then(|s| s.get("type")).and_then(Value::as_str) != Some("LoadBalancer") {
+        return;
+    }
+    let list = s.get_mut("status").and_then(|s| s.pointer_mut("/loadBalancer/ingress")).and_then(Value::as_array_mut);
+    for i in list.into_iter().flatten() {
+        if i["ip"].as_str().is_some_and(|ip| !ip.is_empty()) && i.get("ipMode").is_none() {
+            i["ipMode"] = "VIP".into();
+        }
+    }
+}
+
+fn stateful_set_spec(s: &mut Obj) {
+    for c in s.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(c) = c.as_object_mut() else { continue };
+        set_if_missing(c, "kind", || "PersistentVolumeClaim".into());
+        set_if_missing(c, "apiVersion", || "v1".into());
+    }
+}
+
 fn limit_range_item(item: &mut Obj) {
     if text(item, "type") != "Container" {
         return;
@@ -307,6 +329,9 @@ fn job(j: &mut Obj) {
     let per_index = spec.contains_key("backoffLimitPerIndex");
     set_if_missing(spec, "backoffLimit", || if per_index { i32::MAX.into() } else { 6.into() });
     let failures = spec.contains_key("podFailurePolicy");
+    set_if_missing(spec, "completionMode", || "NonIndexed".into());
+    set_if_missing(spec, "suspend", || false.into());
+    set_if_missing(spec, "manualSelector", || false.into());
     set_if_missing(spec, "podReplacementPolicy", || if failures { "Failed".into() } else { "TerminatingOrFailed".into() });
 }
 

@@ -10,11 +10,15 @@
 //! Start reading at [`Server::handle`] (`server.rs`), then `registry.rs` (what is served), `store/` (what is kept), `write/` (how a
 //! write becomes a stored document).
 
+// Refusals are rare and travel a few frames only: boxing them would cost more words than it saves bytes.
+#![allow(clippy::result_large_err)]
+
 mod accept;
 mod admission;
 mod apply;
 mod bootstrap;
 mod convert;
+mod custom;
 mod defaults;
 pub mod discovery;
 pub mod edge;
@@ -40,6 +44,7 @@ pub mod status;
 mod store;
 mod sub;
 pub mod table;
+mod view;
 mod write;
 
 pub use options::{Chance, Clock, Commit, Observer, Options, SeededChance, WallClock};

@@ -59,9 +59,11 @@ pub fn random_letters(chance: &dyn Chance, n: usize) -> String {
 pub fn dns_label(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.len() > 63 {
-        out.push("must be no more than 63 bytes".to_owned());
+        out.push("must be no more than 63 characters".to_owned());
     }
-    if !label_shape(s, false) {
+    if s.contains('.') {
+        out.push("must not contain dots".to_owned());
+    } else if !label_shape(s, false) {
         out.push(regex_error(
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
             "[a-z0-9]([-a-z0-9]*[a-z0-9])?",
@@ -75,7 +77,7 @@ pub fn dns_label(s: &str) -> Vec<String> {
 pub fn dns1035_label(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.len() > 63 {
-        out.push("must be no more than 63 bytes".to_owned());
+        out.push("must be no more than 63 characters".to_owned());
     }
     if !(label_shape(s, false) && s.starts_with(|c: char| c.is_ascii_lowercase())) {
         out.push(regex_error(
@@ -91,7 +93,7 @@ pub fn dns1035_label(s: &str) -> Vec<String> {
 pub fn dns_subdomain(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.len() > 253 {
-        out.push("must be no more than 253 bytes".to_owned());
+        out.push("must be no more than 253 characters".to_owned());
     }
     if !s.split('.').all(|part| label_shape(part, false)) {
         out.push(regex_error(
@@ -137,8 +139,17 @@ fn qualified_shape(s: &str) -> bool {
         && b.iter().all(|c| alnum(*c) || matches!(c, b'-' | b'_' | b'.'))
 }
 
-/// What is wrong with a qualified name (keys of labels and annotations).
+/// What is wrong with a qualified name (keys of annotations, conditions and the like).
 pub fn qualified_name(s: &str) -> Vec<String> {
+    name_with_prefix(s, "qualified name")
+}
+
+/// What is wrong with the key of a label.
+pub fn label_key(s: &str) -> Vec<String> {
+    name_with_prefix(s, "valid label key")
+}
+
+fn name_with_prefix(s: &str, what: &str) -> Vec<String> {
     let mut out = Vec::new();
     let name = match s.split('/').collect::<Vec<_>>()[..] {
         [name] => name,
@@ -152,7 +163,7 @@ pub fn qualified_name(s: &str) -> Vec<String> {
         }
         _ => {
             out.push(format!(
-                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                "a {what} {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
                 qualified_error()
             ));
             return out;
@@ -161,7 +172,7 @@ pub fn qualified_name(s: &str) -> Vec<String> {
     if name.is_empty() {
         out.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        out.push("name part must be no more than 63 bytes".to_owned());
+        out.push("name part must be no more than 63 characters".to_owned());
     }
     if !qualified_shape(name) {
         out.push(format!("name part {}", qualified_error()));
@@ -181,7 +192,7 @@ fn qualified_error() -> String {
 pub fn label_value(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.len() > 63 {
-        out.push("must be no more than 63 bytes".to_owned());
+        out.push("must be no more than 63 characters".to_owned());
     }
     if !s.is_empty() && !qualified_shape(s) {
         out.push(regex_error(

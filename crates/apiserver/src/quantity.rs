@@ -64,17 +64,6 @@ impl Quantity {
         self.nanos
     }
 
-    /// The amount rounded up to a whole number.
-    pub fn ceil(self) -> i64 {
-        let q = self.nanos.div_euclid(NANO) + i128::from(self.nanos.rem_euclid(NANO) != 0);
-        q.clamp(i64::MIN.into(), i64::MAX.into()) as i64
-    }
-
-    /// Whether it is a whole number.
-    pub fn is_whole(self) -> bool {
-        self.nanos % NANO == 0
-    }
-
     /// Rounded up to thousandths, as amounts in resource lists are.
     pub fn round_up_milli(self) -> Self {
         let unit = NANO / 1000;
@@ -86,12 +75,6 @@ impl Quantity {
     pub fn plus(self, other: Quantity) -> Self {
         let format = if self.nanos == 0 { other.format } else { self.format };
         Quantity { nanos: self.nanos + other.nanos, format }
-    }
-
-    /// The difference; written as the left side is, unless that is zero.
-    pub fn minus(self, other: Quantity) -> Self {
-        let format = if self.nanos == 0 { other.format } else { self.format };
-        Quantity { nanos: self.nanos - other.nanos, format }
     }
 }
 

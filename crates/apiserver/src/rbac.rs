@@ -33,8 +33,15 @@ pub(crate) struct Attributes<'a> {
     pub(crate) path: &'a str,
 }
 
-/// A binding's scope and rules.
-type Grant = (Option<String>, Arc<Vec<Rule>>);
+/// A binding's scope and rules, and what allows by it.
+#[derive(Debug)]
+struct Grant {
+    scope: Option<String>,
+    rules: Arc<Vec<Rule>>,
+    /// Place among all grants: the first that allows is named.
+    order: usize,
+    text: String,
+}
 
 /// All bindings, by subject.
 #[derive(Debug, Default)]
@@ -108,6 +115,7 @@ impl Policy {
             roles.insert((ns, json::text(&d, "metadata.name").to_owned()), Arc::new(rules_of(&d)));
         }
         let mut policy = Policy::default();
+        let mut order = 0;
         for (ns, d) in docs(&format!("{GROUP}/clusterrolebindings")).into_iter().chain(docs(&format!("{GROUP}/rolebindings"))) {
             let home = if json::text(&d, "roleRef.kind") == "Role" { ns.clone() } else { String::new() };
             let Some(rules) = roles.get(&(home, json::text(&d, "roleRef.name").to_owned())) else { continue };
@@ -119,7 +127,22 @@ impl Policy {
                     "ServiceAccount" => format!("user:system:serviceaccount:{}:{name}", json::text(s, "namespace")),
                     _ => format!("user:{name}"),
                 };
-                policy.by_subject.entry(subject).or_default().push((scope.clone(), rules.clone()));
+                let binding = match &scope {
+                    Some(ns) => format!("RoleBinding \"{}/{ns}\"", json::text(&d, "metadata.name")),
+                    None => format!("ClusterRoleBinding \"{}\"", json::text(&d, "metadata.name")),
+                };
+                let who = match json::text(s, "kind") {
+                    "ServiceAccount" => format!("ServiceAccount \"{name}/{}\"", json::text(s, "namespace")),
+                    kind => format!("{kind} \"{name}\""),
+                };
+                let text = format!(
+                    "RBAC: allowed by {binding} of {} \"{}\" to {who}",
+                    json::text(&d, "roleRef.kind"),
+                    json::text(&d, "roleRef.name")
+                );
+                order += 1;
+                let grant = Grant { scope: scope.clone(), rules: rules.clone(), order, text };
+                policy.by_subject.entry(subject).or_default().push(grant);
             }
         }
         policy
@@ -127,6 +150,10 @@ impl Policy {
 
     /// All rules of a user within a namespace (empty: cluster scope).
     pub(crate) fn rules_for<'a>(&'a self, user: &UserInfo, namespace: &'a str) -> impl Iterator<Item = &'a Rule> {
+        self.grants_for(user, namespace).flat_map(|g| g.rules.iter())
+    }
+
+    fn grants_for<'a>(&'a self, user: &UserInfo, namespace: &'a str) -> impl Iterator<Item = &'a Grant> {
         let subjects: Vec<String> = std::iter::once(format!("user:{}", user.name))
             .chain(user.groups.iter().map(|g| format!("group:{g}")))
             .collect();
@@ -134,8 +161,15 @@ impl Policy {
             .into_iter()
             .filter_map(|s| self.by_subject.get(&s))
             .flatten()
-            .filter(move |(scope, _)| scope.as_deref().is_none_or(|s| s == namespace && !namespace.is_empty()))
-            .flat_map(|(_, rules)| rules.iter())
+            .filter(move |g| g.scope.as_deref().is_none_or(|s| s == namespace && !namespace.is_empty()))
+    }
+
+    /// Why a user may do something; `None`: he may not, or needs no reason.
+    pub(crate) fn reason(&self, user: &UserInfo, a: &Attributes<'_>) -> Option<String> {
+        self.grants_for(user, a.namespace)
+            .filter(|g| g.rules.iter().any(|r| r.covers(a)))
+            .min_by_key(|g| g.order)
+            .map(|g| g.text.clone())
     }
 
     pub(crate) fn allows(&self, user: &UserInfo, a: &Attributes<'_>) -> bool {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::accept::{self, Accept, Shape};
+use crate::accept::{self, Accept, Scope, Shape};
 use crate::registry::Resource;
 use crate::request::{Body, Response};
 use crate::selector::fields::FieldSelector;
@@ -17,14 +17,15 @@ use crate::server::{Call, Server};
 use crate::status::{ApiError, Cause};
 use crate::store::watch::{Filter, Plan, View};
 use crate::store::{Compacted, Stored};
-use crate::{convert, table};
+use crate::view::{self, PlainView, ShapedView};
+use crate::convert;
 
 /// Watches without a timeout of their own end after this; a real server draws from 30 to 60 minutes.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
 /// Answers with one document in the accepted form.
 pub(crate) fn object_response(call: &Call<'_>, status: StatusCode, doc: Value) -> Result<Response, ApiError> {
-    let accept = accept::negotiate(&call.req.headers, false)?;
+    let accept = accept::negotiate(&call.req.headers, Scope::One)?;
     let doc = shaped_one(call, accept, doc);
     Ok(encode(accept, status, &doc))
 }
@@ -47,12 +48,23 @@ fn shaped_one(call: &Call<'_>, accept: Accept, doc: Value) -> Value {
     }
 }
 
+/// A table shows its objects in one of three ways.
+fn check_include(call: &Call<'_>, accept: Accept) -> Result<(), ApiError> {
+    let v = call.query.get("includeObject");
+    if accept.shape != Shape::Table || matches!(v, "" | "Metadata" | "Object" | "None") {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!(
+        "Unable to convert to Table as requested: includeObject: Invalid value: {v:?}: must be 'Metadata', 'Object', 'None', or empty"
+    )))
+}
+
 fn render(call: &Call<'_>, docs: &[Value]) -> Value {
     let include = match call.query.get("includeObject") {
         "" => "Metadata",
         other => other,
     };
-    table::render(&call.resource, docs, call.server.options.clock.now(), include)
+    view::table(call.server, &call.resource, docs, include)
 }
 
 /// The metadata-only form of a document.
@@ -75,7 +87,7 @@ pub(crate) fn encode(accept: Accept, status: StatusCode, doc: &Value) -> Respons
 /// GET of one object.
 pub(crate) fn get(call: &Call<'_>) -> Result<Response, ApiError> {
     let name = call.route.name.unwrap_or("");
-    let accept = accept::negotiate(&call.req.headers, false)?;
+    let accept = accept::negotiate(&call.req.headers, Scope::One)?;
     match call.query.get("resourceVersion") {
         "" => {}
         rv => match rv.parse::<u64>() {
@@ -113,8 +125,9 @@ fn newer_than_now(server: &Server, rv: u64) -> Result<(), ApiError> {
 /// What a list or watch selects.
 pub(crate) fn filter(call: &Call<'_>) -> Result<Filter, ApiError> {
     let labels = LabelSelector::parse(call.query.get("labelSelector")).map_err(|e| {
-        let text = format!("unable to parse requirement: {e}");
-        ApiError::bad_request(text)
+        // What parses but holds a bad name or value is reported one layer further up.
+        let prefix = if e.0.contains("Invalid value") { "unable to parse requirement: " } else { "" };
+        ApiError::bad_request(format!("{prefix}{e}"))
     })?;
     let mut fields = FieldSelector::parse(call.query.get("fieldSelector"), &call.resource).map_err(ApiError::bad_request)?;
     if let Some(name) = call.route.name {
@@ -313,7 +326,8 @@ pub(crate) fn page(call: &Call<'_>) -> Result<Page, ApiError> {
 
 /// GET of a collection.
 pub(crate) fn list(call: &Call<'_>) -> Result<Response, ApiError> {
-    let accept = accept::negotiate(&call.req.headers, false)?;
+    let accept = accept::negotiate(&call.req.headers, Scope::List)?;
+    check_include(call, accept)?;
     let page = page(call)?;
     respond_list(call, accept, &page)
 }
@@ -334,7 +348,7 @@ pub(crate) fn respond_list(call: &Call<'_>, accept: Accept, page: &Page) -> Resu
         }
         Shape::Partial => json!({
             "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": page.metadata(),
-            "items": docs.iter().map(partial).collect::<Vec<_>>(),
+            "items": if docs.is_empty() { Value::Null } else { docs.iter().map(partial).collect() },
         }),
         Shape::Plain => json!({
             "kind": r.list_kind, "apiVersion": r.api_version(), "metadata": page.metadata(),
@@ -382,93 +396,9 @@ pub(crate) fn type_lead(r: &Resource) -> String {
     format!("{{\"kind\":{:?},\"apiVersion\":{:?},", r.kind, r.api_version())
 }
 
-struct PlainView {
-    kind: String,
-    api_version: String,
-    empty: Value,
-}
-
-impl View for PlainView {
-    fn object(&mut self, stored: &Stored) -> Bytes {
-        stored.bytes.clone()
-    }
-    fn is_plain(&self) -> bool {
-        true
-    }
-    fn bookmark(&mut self, rv: u64, end: bool) -> Bytes {
-        bookmark(&self.kind, &self.api_version, &self.empty, rv, end)
-    }
-}
-
-fn bookmark(kind: &str, api_version: &str, empty: &Value, rv: u64, end: bool) -> Bytes {
-    let mut meta = json!({"resourceVersion": rv.to_string()});
-    if end {
-        meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-    }
-    let mut doc = json!({"kind": kind, "apiVersion": api_version, "metadata": meta});
-    if let (Some(d), Some(e)) = (doc.as_object_mut(), empty.as_object()) {
-        for (k, v) in e {
-            d.entry(k.clone()).or_insert_with(|| v.clone());
-        }
-    }
-    Bytes::from(serde_json::to_vec(&doc).expect("a document always encodes"))
-}
-
-/// Shows each object in another form than the stored one.
-struct ShapedView {
-    server: Arc<Server>,
-    resource: Arc<Resource>,
-    shape: Shape,
-    include: String,
-    headed: bool,
-    empty: Value,
-}
-
-impl View for ShapedView {
-    fn object(&mut self, stored: &Stored) -> Bytes {
-        let doc = convert::served(&self.server, &self.resource, stored);
-        let doc = match self.shape {
-            Shape::Plain => doc,
-            Shape::Partial => partial(&doc),
-            Shape::Table => {
-                let rv = doc["metadata"]["resourceVersion"].clone();
-                let mut t = table::render(&self.resource, &[doc], self.server.options.clock.now(), &self.include);
-                t["metadata"] = json!({"resourceVersion": rv});
-                // Columns are sent once.
-                if std::mem::replace(&mut self.headed, true) {
-                    t["columnDefinitions"] = Value::Null;
-                }
-                t
-            }
-        };
-        Bytes::from(serde_json::to_vec(&doc).expect("a document always encodes"))
-    }
-    fn is_plain(&self) -> bool {
-        false
-    }
-    fn bookmark(&mut self, rv: u64, end: bool) -> Bytes {
-        match self.shape {
-            Shape::Partial => bookmark("PartialObjectMetadata", "meta.k8s.io/v1", &Value::Null, rv, end),
-            Shape::Table => {
-                let mut meta = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": {"resourceVersion": rv.to_string()}});
-                if end {
-                    meta["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-                }
-                let mut t = table::render(&self.resource, &[meta], self.server.options.clock.now(), &self.include);
-                t["metadata"] = json!({"resourceVersion": rv.to_string()});
-                if std::mem::replace(&mut self.headed, true) {
-                    t["columnDefinitions"] = Value::Null;
-                }
-                Bytes::from(serde_json::to_vec(&t).expect("a document always encodes"))
-            }
-            Shape::Plain => bookmark(&self.resource.kind, &self.resource.api_version(), &self.empty, rv, end),
-        }
-    }
-}
-
 /// GET with `watch`.
 pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
-    let accept = accept::negotiate(&call.req.headers, true)?;
+    let accept = accept::negotiate(&call.req.headers, Scope::Watch)?;
     validate_list_options(call, true)?;
     let filter = filter(call)?;
     let (store, log) = (&call.server.store, call.resource.storage_key());
@@ -479,7 +409,7 @@ pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
     let rv: u64 = match rv_text {
         "" => 0,
         t => t.parse().map_err(|_| {
-            ApiError::bad_request(format!("resourceVersion: Invalid value: {t:?}: strconv.ParseUint: parsing {t:?}: invalid syntax"))
+            ApiError::new(500, "", format!("resourceVersion: Invalid value: {t:?}: strconv.ParseUint: parsing {t:?}: invalid syntax"))
         })?,
     };
     let stream_list = call.query.flag("sendInitialEvents") && call.query.opt("sendInitialEvents").is_some();
@@ -496,10 +426,7 @@ pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
         let ((_, items), position, alarm) = store.list_and_position(&log, &filter.prefix);
         (items.into_iter().filter(|s| filter.wants(s)).collect(), None, position, alarm)
     } else {
-        let current = store.revision();
-        if rv > current {
-            newer_than_now(call.server, rv)?;
-        }
+        // A watch from a revision that is not there yet waits for what comes after it.
         match store.position_after(&log, rv) {
             Ok((position, alarm)) => (Vec::new(), None, position, alarm),
             Err(Compacted { oldest }) => {
@@ -529,7 +456,18 @@ pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
             empty,
         })
     };
-    let stream = store.start_watch(Plan { log, filter, initial, initial_bookmark, position, alarm, bookmarks, timeout, view });
+    let stream = store.start_watch(Plan {
+        log,
+        filter,
+        initial,
+        initial_bookmark,
+        after: rv,
+        position,
+        alarm,
+        bookmarks,
+        timeout,
+        view,
+    });
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(Response { status: StatusCode::OK, headers, body: Body::Watch(stream) })

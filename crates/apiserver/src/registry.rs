@@ -14,6 +14,8 @@ pub enum Generation {
     SpecAndAnnotations,
     /// Changes of anything outside metadata and status.
     AllButMeta,
+    /// Any change, labels included (EndpointSlice).
+    Everything,
     /// Set to 1 at creation and never raised.
     Always1,
 }
@@ -302,6 +304,7 @@ fn parse_row(line: &str) -> Resource {
             "spec" => Generation::Spec,
             "spec+annotations" => Generation::SpecAndAnnotations,
             "all" => Generation::AllButMeta,
+            "everything" => Generation::Everything,
             "always1" => Generation::Always1,
             _ => Generation::None,
         },

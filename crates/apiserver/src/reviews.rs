@@ -21,7 +21,6 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
         return Err(ApiError::method_not_allowed());
     }
     if r.plural == "componentstatuses" {
-        call.warnings.push("v1 ComponentStatus is deprecated in v1.19+".into());
         if let Some(name) = call.route.name {
             return Err(ApiError::not_found(&r, name));
         }
@@ -97,6 +96,19 @@ fn answer(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<(), ApiEr
         }
         _ => access_review(call, target, doc),
     }
+}
+
+/// Whether a user may do something, and why.
+fn verdict(call: &Call<'_>, user: &UserInfo, a: &Attributes<'_>) -> Value {
+    let allowed = rbac::allows(call.server, user, a);
+    let mut v = json!({"allowed": allowed});
+    if allowed
+        && !user.groups.iter().any(|g| g == "system:masters")
+        && let Some(text) = rbac::policy(call.server).reason(user, a)
+    {
+        v["reason"] = text.into();
+    }
+    v
 }
 
 fn user_info(u: &UserInfo) -> Value {
@@ -197,11 +209,14 @@ fn access_review(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<()
                 name: json::text(r, "name"),
                 path: "",
             };
-            rbac::allows(call.server, &user, &a)
+            verdict(call, &user, &a)
         }
-        (_, Some(n)) => rbac::allows_path(call.server, &user, json::text(n, "verb"), json::text(n, "path")),
-        _ => false,
+        (_, Some(n)) => {
+            let a = Attributes { verb: json::text(n, "verb"), path: json::text(n, "path"), ..Attributes::default() };
+            verdict(call, &user, &a)
+        }
+        _ => json!({"allowed": false}),
     };
-    doc["status"] = json!({"allowed": allowed});
+    doc["status"] = allowed;
     Ok(())
 }

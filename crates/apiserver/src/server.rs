@@ -14,7 +14,7 @@ use crate::route::Route;
 use crate::schema::{Schema, StructId};
 use crate::status::ApiError;
 use crate::store::Store;
-use crate::{bootstrap, discovery, impersonate, openapi, rbac, read, reviews, route, sub, write};
+use crate::{bootstrap, custom, discovery, impersonate, openapi, rbac, read, reviews, route, sub, write};
 
 /// One API server.
 pub struct Server {
@@ -24,7 +24,7 @@ pub struct Server {
     /// Writers take turns: what a writer reads stays current until it commits.
     pub(crate) turn: Mutex<()>,
     /// Schemas of custom resources by `group/version/plural`.
-    pub(crate) custom: Mutex<BTreeMap<String, (Arc<Schema>, StructId)>>,
+    pub(crate) custom: Mutex<BTreeMap<String, Arc<custom::CustomSchema>>>,
     /// Addresses and ports of Services.
     pub(crate) allocated: Mutex<Allocated>,
     /// Roles and bindings, compiled; `None` after they changed.
@@ -110,10 +110,10 @@ impl Server {
     }
 
     fn handle_as(self: &Arc<Self>, req: &Request) -> Response {
-        if !req.path.starts_with("/api") {
-            if let Some(r) = openapi::handle(self, req) {
-                return r;
-            }
+        if !req.path.starts_with("/api")
+            && let Some(r) = openapi::handle(self, req)
+        {
+            return r;
         }
         let Some(route) = route::parse(&req.path) else {
             return match discovery::handle(self, req) {
@@ -175,9 +175,8 @@ impl Server {
     /// The schema of a resource.
     pub(crate) fn schema(&self, r: &Resource) -> Option<SchemaRef> {
         if r.custom {
-            let custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
-            let (schema, root) = custom.get(&format!("{}/{}/{}", r.group, r.version, r.plural))?;
-            return Some(SchemaRef::Custom(schema.clone(), *root));
+            let c = custom::of(self, &r.group, &r.version, &r.plural)?;
+            return Some(SchemaRef::Custom(c.schema.clone(), c.root));
         }
         let root = Schema::builtin().find(&r.schema_root())?;
         Some(SchemaRef::Builtin(root))
@@ -224,8 +223,7 @@ fn not_found_page(server: &Arc<Server>, req: &Request) -> Response {
         ["", "apis", g, v, ..] => Some((*g, *v)),
         _ => None,
     };
-    let served = known
-        .is_some_and(|(g, v)| server.registry.group_versions().iter().any(|(sg, vs)| sg == g && vs.iter().any(|x| x == v)));
+    let served = known.is_some_and(|(g, _)| server.registry.group_versions().iter().any(|(sg, _)| sg == g));
     if served {
         return ApiError::no_such_path().to_response();
     }
@@ -256,10 +254,19 @@ fn verb(call: &Call<'_>) -> Option<&'static str> {
     })
 }
 
+/// What every call on an old resource is told.
+const DEPRECATED: &[(&str, &str)] = &[
+    ("/endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+    ("/componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
+];
+
 fn dispatch(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let resource = call.resource.clone();
     let Some(verb) = verb(call) else { return Err(ApiError::method_not_allowed()) };
     rbac::check(call, verb)?;
+    if let Some((_, text)) = DEPRECATED.iter().find(|(k, _)| *k == resource.storage_key()) {
+        call.warnings.push((*text).to_owned());
+    }
     // A cluster-scoped resource has no path below a namespace.
     if !resource.namespaced && call.route.namespace.is_some() {
         return Err(ApiError::no_such_path());

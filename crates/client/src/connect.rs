@@ -103,8 +103,11 @@ fn server(text: &str, secure: bool) -> Option<http::Uri> {
         false => format!("{}://{text}", if secure { "https" } else { "http" }),
     };
     let uri: http::Uri = text.parse().ok()?;
-    let usable = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|h| !h.is_empty()) && uri.query().is_none();
-    usable.then_some(uri)
+    // `Uri` takes any digits for a port, and user names that no layer would send.
+    let authority = uri.authority()?;
+    let port = authority.as_str().strip_prefix(uri.host().filter(|h| !h.is_empty())?)?;
+    let port = port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.parse::<u16>().is_ok());
+    (port && matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none()).then_some(uri)
 }
 
 /// A client over one connection pool, for all loops.
@@ -173,7 +176,7 @@ mod tests {
         assert_eq!(text("localhost:8080", false).as_deref(), Some("http://localhost:8080/"));
         assert_eq!(text("10.0.0.1", true).as_deref(), Some("https://10.0.0.1/"));
         assert_eq!(text("https://[::1]:6443", false).as_deref(), Some("https://[::1]:6443/"));
-        for bad in ["", "a b", "https://", "ftp://x", "https://x/?y=1", "http://:80", "::"] {
+        for bad in ["", "a b", "https://", "ftp://x", "https://x/?y=1", "http://:80", "::", "h:99999", "https://u:p@h"] {
             assert_eq!(text(bad, false), None, "{bad}");
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{
 use evenkeel_api::{Key, Kind, Uid, Version};
 use evenkeel_cache::{Cache, Owner, Wait};
 use evenkeel_plan::{Answer, Done, Failure, FailureKind, Outcome, Target, Write};
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -57,17 +57,22 @@ impl Writer {
             let left = step.len() - done.len();
             let size = if creates { ramp.next().unwrap_or(left).min(left) } else { left };
             let batch = &step[done.len()..done.len() + size];
-            let stop = AtomicBool::new(false);
-            let one = async |write| {
-                if creates && stop.load(Ordering::Relaxed) {
-                    return Done::Skipped;
+            let stop = Arc::new(AtomicBool::new(false));
+            let fence = if creates { stopped_by(&stop, &self.fence) } else { self.fence.clone() };
+            let mut results = Vec::with_capacity(batch.len());
+            let mut under_way: FuturesOrdered<BoxFuture<'_, Done>> = FuturesOrdered::new();
+            let mut waiting = batch.iter();
+            loop {
+                while under_way.len() < SIDE_BY_SIDE
+                    && let Some(write) = waiting.next()
+                {
+                    under_way.push_back(self.one(owner, write, &fence, creates.then_some(&*stop)).boxed());
                 }
-                let done = self.write(owner, write).await;
-                stop.fetch_or(done.failure().is_some(), Ordering::Relaxed);
-                done
-            };
-            let results: Vec<Done> = stream::iter(batch).map(one).buffered(SIDE_BY_SIDE).collect().await;
-            let failed = stop.into_inner();
+                let Some(result) = under_way.next().await else { break };
+                results.push(result);
+            }
+            drop(under_way);
+            let failed = results.iter().any(|d| !matches!(d, Done::Written(_) | Done::Existed(_) | Done::AlreadyGone));
             done.extend(results);
             if creates && failed {
                 done.resize(step.len(), Done::Skipped);
@@ -76,10 +81,22 @@ impl Writer {
         done
     }
 
-    async fn write(&self, owner: &Owner, write: &Write) -> Done {
+    /// One write of a step; the first create that fails raises `stop` for the others.
+    async fn one(&self, owner: &Owner, write: &Write, fence: &Fence, stop: Option<&AtomicBool>) -> Done {
+        let done = self.write(owner, write, fence).await;
+        let Some(stop) = stop else { return done };
+        // One that did not leave, because another had failed meanwhile, has not failed itself.
+        if stop.load(Ordering::Relaxed) && done.failure().is_some_and(|f| f.kind == FailureKind::Fenced) {
+            return Done::Skipped;
+        }
+        stop.fetch_or(done.failure().is_some(), Ordering::Relaxed);
+        done
+    }
+
+    async fn write(&self, owner: &Owner, write: &Write, fence: &Fence) -> Done {
         let wire = Wire::of(write);
         let ask = Ask { method: wire.method.clone(), path: &wire.path, query: "" };
-        match self.api.send(ask, &|| wire.body(), Some(&self.fence)).await {
+        match self.api.send(ask, &|| wire.body(), Some(fence)).await {
             Ok(reply) => self.answered(owner, write, reply).await,
             Err(error @ CallError::Fenced) => failed(FailureKind::Fenced, error.to_string()),
             Err(error) if !write.changes() => failed(FailureKind::Other, format!("can't recheck DeletionTimestamp: {error}")),
@@ -208,13 +225,18 @@ impl Writer {
         let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str).and_then(Version::parse);
         self.wait_for(owner, kind, version);
         let object = list["items"].as_array_mut().and_then(|items| items.iter_mut().find(|o| o["metadata"]["name"].as_str() == Some(&*key.name))).map(Value::take);
-        Ok(Look { object, version })
+        Ok(Look { object })
     }
+}
+
+/// A fence that is closed as soon as one create has failed, so that those which still wait for the pace do not leave either.
+fn stopped_by(stop: &Arc<AtomicBool>, fence: &Fence) -> Fence {
+    let (stop, fence) = (stop.clone(), fence.clone());
+    Arc::new(move || if stop.load(Ordering::Relaxed) { None } else { fence() })
 }
 
 struct Look {
     object: Option<Value>,
-    version: Option<Version>,
 }
 
 fn failed(kind: FailureKind, message: impl Into<String>) -> Done {

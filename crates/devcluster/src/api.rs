@@ -1,12 +1,14 @@
 //! A client in the same process: requests go to [`Server::handle`] as those of any other client do, only without a socket.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_apiserver::{Body, Request, Server, UserInfo, WatchStream};
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// Why the server refused a request.
 #[derive(Debug, thiserror::Error)]
@@ -172,12 +174,16 @@ pub struct Follow {
     collection: String,
     watch: Option<Watch>,
     version: String,
+    not_before: Option<Instant>,
 }
+
+/// How long a follower waits before it asks again after a watch that was refused or went wrong.
+const PAUSE: Duration = Duration::from_millis(500);
 
 impl Follow {
     /// Follows the collection at `path` (without a query).
     pub fn new(api: Api, path: &str) -> Self {
-        Self { api, collection: path.to_owned(), watch: None, version: String::new() }
+        Self { api, collection: path.to_owned(), watch: None, version: String::new(), not_before: None }
     }
 
     /// The next change. Cancelling it loses nothing.
@@ -187,13 +193,17 @@ impl Follow {
     pub async fn next(&mut self) -> Result<Change, Refused> {
         loop {
             let Some(watch) = &mut self.watch else {
+                if let Some(at) = self.not_before {
+                    tokio::time::sleep_until(at).await;
+                    self.not_before = None;
+                }
                 if self.version.is_empty() {
                     return self.list();
                 }
                 let query = format!("watch=true&allowWatchBookmarks=true&resourceVersion={}", self.version);
                 match self.api.watch(&format!("{}?{query}", self.collection)) {
                     Ok(watch) => self.watch = Some(watch),
-                    Err(_) => self.version.clear(),
+                    Err(_) => self.start_over(),
                 }
                 continue;
             };
@@ -203,10 +213,7 @@ impl Follow {
             };
             let object = event["object"].take();
             match event["type"].as_str() {
-                Some("ERROR") | None => {
-                    self.watch = None;
-                    self.version.clear();
-                }
+                Some("ERROR") | None => self.start_over(),
                 Some(kind) => {
                     if let Some(version) = object["metadata"]["resourceVersion"].as_str() {
                         self.version = version.to_owned();
@@ -219,6 +226,13 @@ impl Follow {
                 }
             }
         }
+    }
+
+    /// The history is lost, or there is no watch to be had: list again, but not at once.
+    fn start_over(&mut self) {
+        self.watch = None;
+        self.version.clear();
+        self.not_before = Some(Instant::now() + PAUSE);
     }
 
     fn list(&mut self) -> Result<Change, Refused> {

@@ -173,3 +173,13 @@ async fn readiness_gates_are_waited_for() {
     world.api.patch("/api/v1/namespaces/default/pods/web/status", PatchType::Strategic, &open).expect("patched");
     world.pod("web", ready).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn nodes_show_that_they_live_by_renewing_their_leases() {
+    let world = World::with_nodes(1).await;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1";
+    let version = |lease: &Value| lease["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    let first = version(&world.until(path, |lease| lease["spec"]["holderIdentity"] == "node-1").await);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_ne!(version(&world.api.get(path).expect("there")), first);
+}

@@ -62,6 +62,8 @@ pub struct Elector<C> {
     metrics: Handles,
     state: watch::Sender<State>,
     stop: watch::Receiver<Stop>,
+    /// All workers have ended: nothing that the handle does can matter any more.
+    drained: bool,
 }
 
 type Flight = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>> + Send>>;
@@ -85,7 +87,7 @@ impl<C: LeaseClient> Elector<C> {
         let handle = Handle { state: state_seen, fence: fence.clone(), health, stop: stop_sender, _always: None };
         let metrics = surroundings.metrics.of(&config.name);
         let machine = Machine::new(&config, clock.now());
-        Ok((Self { config, client: Arc::new(client), surroundings, machine, fence, pulse, metrics, state, stop }, handle))
+        Ok((Self { config, client: Arc::new(client), surroundings, machine, fence, pulse, metrics, state, stop, drained: false }, handle))
     }
 
     /// Campaigns until it is told to end. Dropping the future closes the fence and releases nothing.
@@ -144,11 +146,14 @@ impl<C: LeaseClient> Elector<C> {
             let wake = self.machine.wake_at();
             tokio::select! {
                 biased;
-                changed = self.stop.changed() => return match (changed, *self.stop.borrow_and_update()) {
+                changed = self.stop.changed(), if !self.drained => return match (changed, *self.stop.borrow_and_update()) {
                     (Err(_), _) => Input::Abandon,
                     (Ok(()), Stop::No) => continue,
                     (Ok(()), Stop::Draining) => Input::Drain,
-                    (Ok(()), Stop::Drained) => Input::Drained,
+                    (Ok(()), Stop::Drained) => {
+                        self.drained = true;
+                        Input::Drained
+                    }
                 },
                 answer = landing(flight) => {
                     *flight = None;

@@ -267,6 +267,17 @@ async fn a_dropped_handle_ends_the_campaign_without_release() {
     assert_eq!(server.holder(), "a");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handle_dropped_after_draining_does_not_stop_the_release() {
+    let server = Server::default();
+    let mut a = plain(&server, "a");
+    a.lead().await;
+    a.handle().drained();
+    drop(a.handle.take());
+    assert_eq!(a.task.await.unwrap(), Ended::Released);
+    assert_eq!(server.holder(), "");
+}
+
 /// reliability LE-3.
 #[tokio::test(start_paused = true)]
 async fn an_elector_that_is_gone_or_stuck_fails_the_health_check_within_five_seconds() {

@@ -6,4 +6,5 @@ mod both_drivers;
 mod cycle;
 mod fake_server;
 mod hostile;
+mod local_server;
 mod rig;

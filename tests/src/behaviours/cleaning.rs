@@ -12,7 +12,7 @@ const KINDS: [&str; 9] =
 
 impl Player<'_> {
     /// Removes everything; what cannot be removed stays, and is no fault of the story.
-    pub(super) async fn clean_up(&mut self) {
+    pub async fn clean_up(&mut self) {
         _ = self.remove_all().await;
     }
 

@@ -51,6 +51,16 @@ impl Masks {
         Masks { namespace: namespace.to_owned(), hashes: Vec::new(), names: Vec::new(), uids: BTreeMap::new(), makers: BTreeSet::new() }
     }
 
+    /// The hashes seen so far, in order of appearance.
+    pub fn hashes(&self) -> impl Iterator<Item = &str> {
+        self.hashes.iter().map(|(hash, _)| hash.as_str())
+    }
+
+    /// Knows these hashes as if they had appeared in this order.
+    pub fn know_hashes<'a>(&mut self, hashes: impl IntoIterator<Item = &'a str>) {
+        self.hashes = hashes.into_iter().enumerate().map(|(at, hash)| (hash.to_owned(), format!("<hash{}>", at + 1))).collect();
+    }
+
     /// Learns the names of what is there.
     pub fn learn(&mut self, state: &State, now: Timestamp) {
         let told = |name: &&String| state[*name].kind != "events";

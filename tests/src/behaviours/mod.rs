@@ -10,6 +10,7 @@ pub mod canonical;
 mod cleaning;
 pub mod conditions;
 pub mod difference;
+pub mod in_process;
 pub mod masks;
 pub mod picture;
 pub mod placeholders;
@@ -18,7 +19,7 @@ pub mod projections;
 pub mod rest;
 pub mod run;
 pub mod story;
-//pub mod world;
+pub mod world;
 
 /// A step that could not be carried out, or a file that is not what it should be; the text is for the reader.
 #[derive(Debug, Clone, thiserror::Error)]

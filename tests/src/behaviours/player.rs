@@ -51,7 +51,8 @@ pub struct Player<'a> {
     story: &'a Story,
     options: &'a PlayOptions,
     pub(super) wire: Box<dyn Transport>,
-    pub(super) namespace: String,
+    /// Where it plays.
+    pub namespace: String,
     masks: Masks,
     answers: BTreeMap<usize, Value>,
     /// Objects outside the namespace that the story made.
@@ -92,12 +93,48 @@ impl<'a> Player<'a> {
     }
 
     async fn steps(&mut self) -> Result<(), Broken> {
+        self.begin().await?;
+        self.play_steps(1, self.story.steps.len()).await
+    }
+
+    /// Makes the namespace.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn begin(&mut self) -> Result<(), Broken> {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
-        self.send("POST", "/api/v1/namespaces", Some(namespace), &[], Some(201), false).await?;
-        for (number, step) in self.story.steps.iter().enumerate().map(|(at, step)| (at + 1, step)) {
-            self.step(number, step).await.map_err(|fault| Broken(format!("step {number} ({}): {fault}", title(step))))?;
+        self.send("POST", "/api/v1/namespaces", Some(namespace), &[], Some(201), false).await.map(|_| ())
+    }
+
+    /// Plays the steps with these numbers, both included.
+    ///
+    /// # Errors
+    /// As for [`Player::play`].
+    pub async fn play_steps(&mut self, first: usize, last: usize) -> Result<(), Broken> {
+        let story = self.story;
+        for (number, step) in story.steps.iter().enumerate().map(|(at, step)| (at + 1, step)) {
+            if (first..=last).contains(&number) {
+                self.step(number, step).await.map_err(|fault| Broken(format!("step {number} ({}): {fault}", title(step))))?;
+            }
         }
         Ok(())
+    }
+
+    /// What was learned about names so far.
+    pub fn masks(&mut self) -> &mut Masks {
+        &mut self.masks
+    }
+
+    /// The objects of these kinds in the story's namespace.
+    ///
+    /// # Errors
+    /// When the server does not list them.
+    pub async fn objects(&mut self, kinds: &[&str]) -> Result<Vec<(String, Vec<Value>)>, Broken> {
+        let mut all = Vec::new();
+        for kind in kinds {
+            all.push(((*kind).to_owned(), self.list(kind).await?));
+        }
+        Ok(all)
     }
 
     async fn step(&mut self, number: usize, step: &Step) -> Result<(), Broken> {

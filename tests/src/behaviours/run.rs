@@ -94,7 +94,7 @@ async fn play_one(number: usize, story: &Story, options: &PlayOptions, seed: u64
 }
 
 /// A name that no word of a story contains.
-fn namespace_name(seed: u64, number: u64) -> String {
+pub fn namespace_name(seed: u64, number: u64) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut bits = super::alter::mix(seed ^ super::alter::mix(number));
     let mut name = "b-".to_owned();

@@ -1,12 +1,23 @@
-//! A world in one process: the local API server and the manager on it, on one thread and in tokio's time. With the paused clock of a
-//! test a minute of waiting takes no time.
+//! A world in one process: the local API server and the manager on it, on one thread and in tokio's time. With a paused clock a minute
+//! of waiting takes no time, and the same seed gives the same history.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use evenkeel_apiserver::{Clock, Options, Server};
+use bytes::Bytes;
+use evenkeel_apiserver::{Body, Clock, Options as ServerOptions, Request, Server, UserInfo};
+use evenkeel_manager::{Options, RunError, run};
+use futures::StreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::alter::mix;
 use crate::transport::{InProcess, Transport};
 
 /// Wall clock that goes as tokio's clock does.
@@ -21,34 +32,122 @@ impl TokioClock {
     pub fn starting_at(zero: Timestamp) -> Self {
         TokioClock { zero, start: Instant::now() }
     }
-}
 
-impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
+    /// The time now.
+    pub fn time(&self) -> Timestamp {
         let passed = SignedDuration::try_from(self.start.elapsed()).unwrap_or(SignedDuration::MAX);
         self.zero.checked_add(passed).unwrap_or(Timestamp::MAX)
     }
 }
 
-/// A server in this process.
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        self.time()
+    }
+}
+
+impl evenkeel_client::Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        self.time()
+    }
+}
+
+/// A server in this process, and the manager when it was started.
 pub struct World {
     /// The server.
     pub server: Arc<Server>,
-    /// Its clock.
-    pub clock: Arc<dyn Clock>,
+    clock: TokioClock,
+    seed: u64,
+    manager: Option<(watch::Sender<bool>, JoinHandle<Result<(), RunError>>)>,
 }
 
 impl World {
-    /// A fresh server whose uids and names come from `seed`.
-    pub fn new(seed: u64) -> Self {
-        let zero = "2026-06-01T08:00:00Z".parse().expect("a fixed time");
-        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(zero));
-        let server = Server::new(Options::seeded(Arc::clone(&clock), seed));
-        World { server, clock }
+    /// A fresh server. Its uids and names come from `seed`; it is `zero` there.
+    pub fn new(seed: u64, zero: Timestamp) -> Self {
+        let clock = TokioClock::starting_at(zero);
+        let server = Server::new(ServerOptions::seeded(Arc::new(clock), seed));
+        World { server, clock, seed, manager: None }
+    }
+
+    /// The time there.
+    pub fn now(&self) -> Timestamp {
+        self.clock.time()
+    }
+
+    /// The clock, for whoever must outlive this borrow.
+    pub fn clock(&self) -> TokioClock {
+        self.clock
     }
 
     /// A new client.
     pub fn client(&self) -> Box<dyn Transport> {
         Box::new(InProcess::new(Arc::clone(&self.server)))
     }
+
+    /// Starts the manager with all its loops; it is alone, so nothing is elected.
+    pub fn start_manager(&mut self) {
+        let draws = AtomicU64::new(self.seed);
+        let world = evenkeel_manager::World {
+            client: kube_client(Arc::clone(&self.server)),
+            host: "in-process".to_owned(),
+            clock: Arc::new(self.clock),
+            chance: Arc::new(move || mix(draws.fetch_add(1, Ordering::Relaxed))),
+        };
+        let options = Options { secure_port: None, leader_elect: false, ..Options::default() };
+        let (stop, stopped) = watch::channel(false);
+        self.manager = Some((stop, tokio::spawn(run(options, world, stopped))));
+    }
+
+    /// Why the manager ended, when it has.
+    pub async fn manager_fault(&mut self) -> Option<String> {
+        let (_, task) = self.manager.as_mut()?;
+        if !task.is_finished() {
+            return None;
+        }
+        Some(match task.await {
+            Ok(Ok(())) => "it ended by itself".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        })
+    }
+
+    /// Stops the manager in order.
+    pub async fn stop_manager(&mut self) {
+        if let Some((stop, task)) = self.manager.take() {
+            stop.send_replace(true);
+            _ = task.await;
+        }
+    }
+}
+
+/// A kube client whose requests go straight to the server.
+fn kube_client(server: Arc<Server>) -> kube::Client {
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let server = Arc::clone(&server);
+        async move { answer(&server, request).await }
+    });
+    kube::Client::new(service, "default")
+}
+
+async fn answer(server: &Arc<Server>, request: http::Request<kube::client::Body>) -> Result<http::Response<UnsyncBoxBody<Bytes, Infallible>>, kube::client::BoxError> {
+    let (parts, body) = request.into_parts();
+    let request = Request {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body: body.collect().await?.to_bytes(),
+        user: UserInfo::admin(),
+    };
+    let answer = server.handle(&request);
+    // The others have their turn after every request, as they would have with a socket between.
+    tokio::task::yield_now().await;
+    let body = match answer.body {
+        Body::Full(bytes) => UnsyncBoxBody::new(Full::new(bytes)),
+        Body::Watch(stream) => UnsyncBoxBody::new(StreamBody::new(stream.map(|line| Ok(Frame::data(line))))),
+    };
+    let mut response = http::Response::new(body);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    Ok(response)
 }

@@ -1,7 +1,7 @@
 //! How a story's requests reach a server: over TLS as from any other client, or in process.
 
 mod https;
-//mod in_process;
+mod in_process;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 pub use https::{Https, Trust, Url};
-//pub use in_process::InProcess;
+pub use in_process::InProcess;
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]

@@ -15,11 +15,24 @@ use crate::write::Target;
 
 /// Changes a document on its way in. `old` for updates.
 pub(crate) fn mutate(env: &Env<'_>, target: &Target, doc: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-    if target.stored.plural == "pods" && target.stored.group.is_empty() && old.is_none() {
-        limits::apply_defaults(env, doc);
-        priority::resolve(env, target, doc)?;
-        default_tolerations(doc);
+    if target.stored.plural != "pods" || !target.stored.group.is_empty() {
+        return Ok(());
     }
+    match old {
+        None => {
+            limits::apply_defaults(env, doc);
+            priority::resolve(env, target, doc)?;
+        }
+        // What admission once set stays when a writer leaves it out.
+        Some(old) => {
+            for k in ["priority", "preemptionPolicy"] {
+                if doc["spec"].get(k).is_none() {
+                    json::put(&mut doc["spec"], k, old["spec"].get(k).cloned());
+                }
+            }
+        }
+    }
+    default_tolerations(doc);
     Ok(())
 }
 

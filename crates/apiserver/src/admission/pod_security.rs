@@ -14,6 +14,13 @@ const ENFORCE_VERSION: &str = "pod-security.kubernetes.io/enforce-version";
 pub(crate) fn check(env: &Env<'_>, target: &Target, doc: &Value) -> Result<(), ApiError> {
     let Some(ns) = env.server.store.get("/namespaces", env.namespace) else { return Ok(()) };
     let label = |k: &str| ns.labels.iter().find(|(n, _)| **n == *k).map(|(_, v)| v.to_string());
+    if let Some(level) = label("pod-security.kubernetes.io/warn").filter(|l| l != "privileged") {
+        let found = violations(&doc["spec"], level == "restricted");
+        let version = label("pod-security.kubernetes.io/warn-version").unwrap_or_else(|| "latest".to_owned());
+        if !found.is_empty() {
+            env.warnings.borrow_mut().push(format!("would violate PodSecurity \"{level}:{version}\": {}", found.join(", ")));
+        }
+    }
     let Some(level) = label(ENFORCE).filter(|l| l != "privileged") else { return Ok(()) };
     let version = label(ENFORCE_VERSION).unwrap_or_else(|| "latest".to_owned());
     let found = violations(&doc["spec"], level == "restricted");
@@ -70,9 +77,21 @@ fn violations(spec: &Value, restricted: bool) -> Vec<String> {
                 plural(&escalates)
             ));
         }
+        let keeps = named(&all, |c| !json::list(c, "securityContext.capabilities.drop").iter().any(|d| d == "ALL"));
+        if !keeps.is_empty() {
+            out.push(format!("unrestricted capabilities ({} must set securityContext.capabilities.drop=[\"ALL\"])", plural(&keeps)));
+        }
         let root = named(&all, |c| c["securityContext"]["runAsNonRoot"].as_bool() != Some(true));
         if spec["securityContext"]["runAsNonRoot"].as_bool() != Some(true) && !root.is_empty() {
             out.push(format!("runAsNonRoot != true (pod or {} must set securityContext.runAsNonRoot=true)", plural(&root)));
+        }
+        let profile = |v: &Value| matches!(json::text(v, "securityContext.seccompProfile.type"), "RuntimeDefault" | "Localhost");
+        let free = named(&all, |c| !profile(c));
+        if !profile(spec) && !free.is_empty() {
+            out.push(format!(
+                "seccompProfile (pod or {} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")",
+                plural(&free)
+            ));
         }
     }
     out

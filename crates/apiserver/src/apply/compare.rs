@@ -29,7 +29,8 @@ impl<'a> At<'a> {
     pub(crate) fn is_atomic(self) -> bool {
         match self.ty {
             Ty::List(_) => self.field.is_none_or(|f| f.list_type == ListType::Atomic),
-            Ty::Map(_) | Ty::Struct(_) => self.field.is_some_and(|f| f.atomic),
+            Ty::Map(_) => self.field.is_some_and(|f| f.atomic),
+            Ty::Struct(id) => self.field.is_some_and(|f| f.atomic) || self.schema.get(*id).atomic,
             _ => true,
         }
     }

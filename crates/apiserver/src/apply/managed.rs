@@ -133,7 +133,7 @@ pub(crate) fn root_type(target: &Target) -> Ty {
 }
 
 /// Lets a change take fields from everybody else: what was changed or removed is theirs no more.
-pub(crate) fn take_away(list: &mut Vec<Entry>, except: Option<usize>, c: &Comparison) {
+pub(crate) fn take_away(list: &mut [Entry], except: Option<usize>, c: &Comparison) {
     for (i, e) in list.iter_mut().enumerate() {
         if Some(i) == except {
             continue;
@@ -158,6 +158,10 @@ pub(crate) fn updated(
         (_, Some(old)) => entries(old),
         _ => Vec::new(),
     };
+    // An object whose owners were cleared is not tracked until somebody applies.
+    if old.is_some() && list.is_empty() {
+        return list;
+    }
     let schema = &target.served_schema;
     let mut new = convert::from_hub(&target.served, doc.clone());
     schema.schema().add_zeros(schema.root(), &mut new);

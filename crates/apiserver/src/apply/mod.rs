@@ -41,11 +41,8 @@ pub(crate) fn check_config(call: &Call<'_>, target: &Target, config: &mut Value,
         return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     }
     if kind != r.kind {
-        return Err(ApiError::bad_request(format!(
-            "invalid object type: {version}, Kind={kind}, expected: {}, Kind={}",
-            r.api_version(),
-            r.kind
-        )));
+        let slash = if version.contains('/') { "" } else { "/" };
+        return Err(ApiError::bad_request(format!("invalid object type: {slash}{version}, Kind={kind}")));
     }
     if version != r.api_version() {
         return Err(ApiError::bad_request(format!(
@@ -130,7 +127,7 @@ fn merge_once(
             apply: false,
             api_version: target.served.api_version(),
             subresource: String::new(),
-            time: now.clone(),
+            time: String::new(),
             fields,
         });
     }

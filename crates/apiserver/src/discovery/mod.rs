@@ -28,7 +28,7 @@ pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {
         ["healthz" | "livez" | "readyz", ..] => |_, req, segments| Some(health::answer(req, segments)),
         ["api"] => core_group,
         ["apis"] => groups,
-        ["api", "v1"] => |server, _, _| legacy::resources(server, "", "v1").map(json_ok),
+        ["api", _] => |server, _, s| Some(legacy::resources(server, "", s[1]).map_or_else(|| ApiError::no_such_path().to_response(), json_ok)),
         ["apis", _] => |server, _, s| Some(legacy::group(server, s[1]).map_or_else(not_a_page, json_ok)),
         ["apis", _, _] => group_version,
         _ => return None,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -23,6 +23,7 @@ use tracing::{debug, error};
 
 use super::BODY_LIMIT;
 use super::auth::{Shown, Tokens, shown};
+use super::protobuf;
 use super::stall::Stalling;
 use crate::{Body, Request, Response, Server, UserInfo, WatchStream};
 
@@ -91,20 +92,23 @@ fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
 
 async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Receiver<bool>) -> http::Response<Outgoing> {
     let (mut head, body) = request.into_parts();
-    let user = match shown(&head.headers) {
-        Shown::Nothing => UserInfo::anonymous(),
-        Shown::Bearer(token) => match front.user_of(token) {
-            Some(user) => user,
-            None => return finish(failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".into()), false, stop),
-        },
-    };
     let bodyless = head.method == Method::HEAD;
     if bodyless {
         head.method = Method::GET;
     }
-    let body = match gather(body).await {
+    // The body is read even where the answer does not need it: a connection with unread bytes cannot be used again, and closing it could
+    // take the answer with it.
+    let body = gather(body).await;
+    let user = match shown(&head.headers) {
+        Shown::Nothing => UserInfo::anonymous(),
+        Shown::Bearer(token) => match front.user_of(token) {
+            Some(user) => user,
+            None => return finish(failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".into()), bodyless, stop),
+        },
+    };
+    let body = match body.and_then(|body| as_json(&mut head.headers, body)) {
         Ok(body) => body,
-        Err(response) => return finish(response, bodyless, stop),
+        Err(error) => return finish(error.response(), bodyless, stop),
     };
     let request = Request {
         method: head.method,
@@ -122,24 +126,65 @@ async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Re
     finish(response, bodyless, stop)
 }
 
-/// Reads the whole body, or says why not.
-async fn gather(body: Incoming) -> Result<Bytes, Response> {
+/// Why a request has no body that the core could read.
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error("Request entity too large: limit is {BODY_LIMIT}")]
+    TooLarge,
+    #[error("the request body did not arrive in time")]
+    Late,
+    #[error("the request body could not be read: {0}")]
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Encoding(#[from] protobuf::ProtobufError),
+}
+
+impl BodyError {
+    fn response(&self) -> Response {
+        let (status, reason) = match self {
+            BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            BodyError::Late => (StatusCode::REQUEST_TIMEOUT, "Timeout"),
+            BodyError::Broken(_) | BodyError::Encoding(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+        };
+        failure(status, reason, self.to_string())
+    }
+}
+
+/// Reads the whole body.
+async fn gather(body: Incoming) -> Result<Bytes, BodyError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let too_large = || {
-        let message = format!("Request entity too large: limit is {BODY_LIMIT}");
-        failure(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
-    };
     if body.size_hint().lower() > BODY_LIMIT as u64 {
-        return Err(too_large());
+        return Err(BodyError::TooLarge);
     }
     match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY_LIMIT).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(failure(StatusCode::BAD_REQUEST, "BadRequest", format!("the request body could not be read: {error}"))),
-        Err(_) => Err(failure(StatusCode::REQUEST_TIMEOUT, "Timeout", "the request body did not arrive in time".into())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(error)) => Err(BodyError::Broken(error)),
+        Err(_) => Err(BodyError::Late),
     }
+}
+
+/// Turns a body in Kubernetes' protobuf encoding into the JSON that the core reads. Kinds without a known encoding are left as they are:
+/// the core says which encodings it takes.
+fn as_json(headers: &mut HeaderMap, body: Bytes) -> Result<Bytes, BodyError> {
+    let encoded = headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(protobuf::MEDIA_TYPE.as_bytes()));
+    if !encoded {
+        return Ok(body);
+    }
+    match protobuf::to_json(&body) {
+        _ if body.is_empty() => {}
+        Ok(document) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            return Ok(Bytes::from(document.to_string()));
+        }
+        Err(protobuf::ProtobufError::UnknownKind(_)) => return Ok(body),
+        Err(error) => return Err(error.into()),
+    }
+    // DELETE without options still names the encoding that it would have used.
+    headers.remove(header::CONTENT_TYPE);
+    Ok(body)
 }
 
 /// A `Status` that the edge itself answers with.

@@ -6,6 +6,7 @@
 mod auth;
 mod connection;
 mod identity;
+mod protobuf;
 mod stall;
 
 use std::net::SocketAddr;

@@ -23,7 +23,7 @@ pub(crate) const REPLICA_SET: Rules = Rules {
     validate: |doc, e, _| {
         e.non_negative("spec.replicas", json::int(doc, "spec.replicas"));
         e.non_negative("spec.minReadySeconds", json::int(doc, "spec.minReadySeconds"));
-        selector_and_template(doc, Template { restart: &["Always"], deadline: false, allow_ephemeral: false }, true, e);
+        selector_and_template(doc, Template { restart: &["Always"], deadline: false, allow_ephemeral: false }, "deployment", e);
     },
     validate_update: |new, old, e, _| e.immutable("spec.selector", new["spec"].get("selector"), old["spec"].get("selector")),
     validate_status: validate_set_status,
@@ -50,6 +50,12 @@ pub(crate) const DAEMON_SET: Rules = Rules {
         let changed = doc["spec"].get("template") != old["spec"].get("template");
         template_generation(doc, if changed { was + 1 } else { was });
     },
+    prepare_status: |doc, old, _| {
+        // The annotation shows a counter that a status write cannot touch.
+        let was = json::text_at(old, &["metadata", "annotations", TEMPLATE_GENERATION]).parse().unwrap_or(1);
+        template_generation(doc, was);
+    },
+    update_first: true,
     validate: validate_daemon_set,
     validate_update: |new, old, e, _| e.immutable("spec.selector", new["spec"].get("selector"), old["spec"].get("selector")),
     validate_status: validate_daemon_set_status,
@@ -76,16 +82,17 @@ fn template_generation(doc: &mut Value, n: i64) {
 }
 
 /// Selector present and not empty, template matching it and valid.
-fn selector_and_template(doc: &Value, rules: Template, empty_is_invalid: bool, e: &mut Errors) {
+fn selector_and_template(doc: &Value, rules: Template, kind: &str, e: &mut Errors) {
     let spec = &doc["spec"];
     let labels = json::object(doc, "spec.template.metadata.labels");
     match spec.get("selector").filter(|s| !s.is_null()) {
+        None if kind == "daemonset" => {}
         None => e.required("spec.selector", ""),
         Some(s) => {
             pod_spec::label_selector(s, "spec.selector", e);
             let empty = json::object(s, "matchLabels").is_none_or(|m| m.is_empty()) && json::list(s, "matchExpressions").is_empty();
-            if empty && empty_is_invalid {
-                e.invalid("spec.selector", s, "empty selector is invalid for this resource");
+            if empty {
+                e.invalid("spec.selector", s, &format!("empty selector is invalid for {kind}"));
             }
         }
     }
@@ -101,7 +108,7 @@ fn selector_and_template(doc: &Value, rules: Template, empty_is_invalid: bool, e
 fn validate_deployment(doc: &Value, e: &mut Errors, _: &Env<'_>) {
     let spec = &doc["spec"];
     e.non_negative("spec.replicas", json::int(doc, "spec.replicas"));
-    selector_and_template(doc, Template { restart: &["Always"], deadline: false, allow_ephemeral: false }, true, e);
+    selector_and_template(doc, Template { restart: &["Always"], deadline: false, allow_ephemeral: false }, "deployment", e);
     validate_strategy(&spec["strategy"], e);
     let ready = json::int(doc, "spec.minReadySeconds").unwrap_or(0);
     e.non_negative("spec.minReadySeconds", Some(ready));
@@ -127,7 +134,7 @@ fn validate_strategy(s: &Value, e: &mut Errors) {
         }
         "RollingUpdate" => match s.get("rollingUpdate").filter(|r| !r.is_null()) {
             None => e.required("spec.strategy.rollingUpdate", "this should be defaulted and never be nil"),
-            Some(r) => rolling_update(r, "spec.strategy.rollingUpdate", "cannot be 0 when `maxSurge` is 0", e),
+            Some(r) => rolling_update(r, "spec.strategy.rollingUpdate", "may not be 0 when `maxSurge` is 0", e),
         },
         other => e.unsupported("spec.strategy.type", other, &["Recreate", "RollingUpdate"]),
     }
@@ -203,10 +210,15 @@ fn validate_deployment_status(doc: &Value, old: &Value, e: &mut Errors, _: &Env<
     at_most(s, "readyReplicas", "replicas", over, e);
     at_most(s, "availableReplicas", "replicas", over, e);
     at_most(s, "availableReplicas", "readyReplicas", "cannot be greater than readyReplicas", e);
+    collisions(s, old, e);
+}
+
+/// The count of collisions never shrinks.
+fn collisions(s: &Value, old: &Value, e: &mut Errors) {
     if let Some(was) = json::int(old, "status.collisionCount") {
         match json::int(s, "collisionCount") {
-            None => e.invalid("status.collisionCount", &Value::Null, "collisionCount cannot be decremented"),
-            Some(now) if now < was => e.invalid("status.collisionCount", &now.into(), "collisionCount cannot be decremented"),
+            None => e.invalid("status.collisionCount", &Value::Null, "cannot be decremented"),
+            Some(now) if now < was => e.invalid("status.collisionCount", &now.into(), "cannot be decremented"),
             Some(_) => {}
         }
     }
@@ -289,7 +301,7 @@ fn validate_stateful_set(doc: &Value, e: &mut Errors, _: &Env<'_>) {
     e.non_negative("spec.replicas", json::int(doc, "spec.replicas"));
     e.non_negative("spec.minReadySeconds", json::int(doc, "spec.minReadySeconds"));
     e.non_negative("spec.ordinals.start", json::int(doc, "spec.ordinals.start"));
-    selector_and_template(doc, Template { restart: &["Always"], deadline: false, allow_ephemeral: false }, true, e);
+    selector_and_template(doc, Template { restart: &["Always"], deadline: false, allow_ephemeral: false }, "statefulset", e);
 }
 
 fn validate_stateful_set_update(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
@@ -317,7 +329,7 @@ fn validate_stateful_set_update(new: &Value, old: &Value, e: &mut Errors, _: &En
     }
 }
 
-fn validate_stateful_set_status(doc: &Value, _: &Value, e: &mut Errors, _: &Env<'_>) {
+fn validate_stateful_set_status(doc: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
     let s = &doc["status"];
     counters(s, &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas", "observedGeneration"], e);
     e.non_negative("status.collisionCount", json::int(s, "collisionCount"));
@@ -326,10 +338,11 @@ fn validate_stateful_set_status(doc: &Value, _: &Value, e: &mut Errors, _: &Env<
         at_most(s, k, "replicas", over, e);
     }
     at_most(s, "availableReplicas", "readyReplicas", "cannot be greater than status.readyReplicas", e);
+    collisions(s, old, e);
 }
 
 fn validate_daemon_set(doc: &Value, e: &mut Errors, _: &Env<'_>) {
-    selector_and_template(doc, Template { restart: &["Always"], deadline: false, allow_ephemeral: false }, true, e);
+    selector_and_template(doc, Template { restart: &["Always"], deadline: false, allow_ephemeral: false }, "daemonset", e);
     e.non_negative("spec.minReadySeconds", json::int(doc, "spec.minReadySeconds"));
     let s = &doc["spec"]["updateStrategy"];
     match json::text(s, "type") {
@@ -355,7 +368,7 @@ fn validate_daemon_set(doc: &Value, e: &mut Errors, _: &Env<'_>) {
     e.non_negative("spec.revisionHistoryLimit", json::int(doc, "spec.revisionHistoryLimit"));
 }
 
-fn validate_daemon_set_status(doc: &Value, _: &Value, e: &mut Errors, _: &Env<'_>) {
+fn validate_daemon_set_status(doc: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
     counters(
         &doc["status"],
         &[
@@ -371,4 +384,5 @@ fn validate_daemon_set_status(doc: &Value, _: &Value, e: &mut Errors, _: &Env<'_
         e,
     );
     e.non_negative("status.collisionCount", json::int(doc, "status.collisionCount"));
+    collisions(&doc["status"], old, e);
 }

@@ -4,9 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::errors::Errors;
 use super::pod_spec::{self, Template};
-use super::{DEFAULT, Env, Rules};
+use super::{DEFAULT, Env, Rules, internal};
 use crate::json;
 
+/// Most pods at once of an indexed job.
+const INDEXED_LIMIT: i64 = 100_000;
 const TEMPLATE: Template = Template { restart: &["OnFailure", "Never"], deadline: true, allow_ephemeral: false };
 
 pub(crate) const JOB: Rules = Rules {
@@ -51,6 +53,26 @@ fn generate_selector(doc: &mut Value) {
 }
 
 fn validate_job(doc: &Value, e: &mut Errors, _: &Env<'_>) {
+    generated_selector(doc, e);
+    job_with_selector(doc, e);
+}
+
+/// A selector that the server made must be the one that it makes.
+fn generated_selector(doc: &Value, e: &mut Errors) {
+    let spec = &doc["spec"];
+    if spec["manualSelector"].as_bool() == Some(true) {
+        return;
+    }
+    let uid = json::text(doc, "metadata.uid");
+    let Some(selector) = spec.get("selector").filter(|s| !s.is_null()) else { return };
+    let want = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    let old = json!({"matchLabels": {"controller-uid": uid}});
+    if *selector != want && *selector != old {
+        e.invalid("spec.selector", selector, "`selector` not auto-generated");
+    }
+}
+
+fn job_with_selector(doc: &Value, e: &mut Errors) {
     let spec = &doc["spec"];
     match spec.get("selector").filter(|s| !s.is_null()) {
         None => e.required("spec.selector", ""),
@@ -58,11 +80,11 @@ fn validate_job(doc: &Value, e: &mut Errors, _: &Env<'_>) {
     }
     let selector = crate::selector::labels::LabelSelector::from_value(spec.get("selector").filter(|s| !s.is_null()));
     let labels = json::object(spec, "template.metadata.labels");
-    job_spec(spec, "spec", e);
     if !selector.matches_map(labels) {
         let shown = labels.map_or(Value::Null, |l| Value::Object(l.clone()));
         e.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
     }
+    job_spec(spec, "spec", e);
 }
 
 fn job_spec(spec: &Value, path: &str, e: &mut Errors) {
@@ -78,8 +100,15 @@ fn job_spec(spec: &Value, path: &str, e: &mut Errors) {
             if spec.get("completions").is_none_or(Value::is_null) {
                 e.required(&format!("{path}.completions"), "when completion mode is Indexed");
             }
+            if let Some(n) = json::int(spec, "parallelism").filter(|n| *n > INDEXED_LIMIT) {
+                e.invalid(
+                    &format!("{path}.parallelism"),
+                    &n.into(),
+                    &format!("must be less than or equal to {INDEXED_LIMIT} when completion mode is Indexed"),
+                );
+            }
         }
-        other => e.unsupported(&format!("{path}.completionMode"), other, &["Indexed", "NonIndexed"]),
+        other => e.unsupported(&format!("{path}.completionMode"), other, &["NonIndexed", "Indexed"]),
     }
     pod_spec::template(
         &spec["template"],
@@ -95,10 +124,12 @@ fn job_spec(spec: &Value, path: &str, e: &mut Errors) {
 
 fn validate_job_update(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
     let (n, o) = (&new["spec"], &old["spec"]);
+    job_with_selector(new, e);
     let indexed = json::text(o, "completionMode") == "Indexed";
-    let elastic = indexed && n.get("completions") == n.get("parallelism");
-    if !elastic {
+    if !indexed {
         e.immutable("spec.completions", n.get("completions"), o.get("completions"));
+    } else if n.get("completions") != o.get("completions") && n.get("completions") != n.get("parallelism") {
+        e.invalid("spec.completions", &n["completions"], "can only be modified in tandem with spec.parallelism");
     }
     e.immutable("spec.selector", n.get("selector"), o.get("selector"));
     if n.get("template") != o.get("template") {
@@ -116,7 +147,12 @@ fn validate_job_update(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
             }
         }
         if munged != o["template"] {
-            e.invalid("spec.template", &n["template"], "field is immutable");
+            if suspended {
+                let shown = internal::form("v1.PodSpec", &n["template"]["spec"]);
+                e.invalid("spec.template.spec", &shown, "field is immutable");
+            } else {
+                e.invalid("spec.template", &internal::form("v1.PodTemplateSpec", &n["template"]), "field is immutable");
+            }
         }
     }
     e.immutable("spec.completionMode", n.get("completionMode"), o.get("completionMode"));
@@ -127,8 +163,12 @@ fn validate_job_update(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
 }
 
 fn validate_job_status(doc: &Value, _: &Value, e: &mut Errors, _: &Env<'_>) {
-    for k in ["active", "succeeded", "failed"] {
+    for k in ["active", "succeeded", "failed", "ready", "terminating"] {
         e.non_negative(&format!("status.{k}"), json::int(&doc["status"], k));
+    }
+    let (ready, active) = (json::int(doc, "status.ready").unwrap_or(0), json::int(doc, "status.active").unwrap_or(0));
+    if ready > active {
+        e.invalid("status.ready", &ready.into(), "cannot set more ready pods than active");
     }
 }
 

@@ -11,6 +11,7 @@ use crate::meta;
 const DATA_LIMIT: usize = 1024 * 1024;
 
 pub(crate) const CONFIG_MAP: Rules = Rules {
+    meta_again: true,
     validate: validate_config_map,
     validate_update: |new, old, e, _| {
         if old["immutable"].as_bool() == Some(true) {
@@ -56,6 +57,15 @@ pub(crate) const NAMESPACE: Rules = Rules {
         json::object_mut(doc, "spec");
         json::put(&mut doc["spec"], "finalizers", was);
     },
+    validate_status: |doc, _, e, _| {
+        let phase = json::text(doc, "status.phase");
+        let going = doc["metadata"].get("deletionTimestamp").is_some();
+        if going && phase != "Terminating" {
+            e.invalid_text("status.Phase", phase, "may only be 'Terminating' if `deletionTimestamp` is not empty");
+        } else if !going && phase != "Active" {
+            e.invalid_text("status.Phase", phase, "may only be 'Active' if `deletionTimestamp` is empty");
+        }
+    },
     ..DEFAULT
 };
 
@@ -73,6 +83,15 @@ pub(crate) const NODE: Rules = Rules {
         pod_cidrs(doc);
     },
     prepare_update: |doc, _, _| pod_cidrs(doc),
+    validate_status: |doc, _, e, _| {
+        for list in ["capacity", "allocatable"] {
+            for (k, v) in json::object(&doc["status"], list).into_iter().flatten() {
+                if v.as_str().is_some_and(|s| s.starts_with('-')) {
+                    e.invalid(&format!("status.{list}.{k}"), v, "must be greater than or equal to 0");
+                }
+            }
+        }
+    },
     validate: |doc, e, _| {
         for (i, t) in json::list(doc, "spec.taints").iter().enumerate() {
             let key = json::text(t, "key");
@@ -194,7 +213,7 @@ fn add_finalizer(doc: &mut Value, f: &str) {
 fn config_key(path: &str, k: &str, e: &mut Errors) {
     let at = format!("{path}[{k}]");
     if k.len() > 253 {
-        e.invalid_text(&at, k, "must be no more than 253 bytes");
+        e.invalid_text(&at, k, "must be no more than 253 characters");
     }
     let ok = !k.is_empty() && k.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'));
     if !ok {
@@ -273,10 +292,10 @@ fn validate_secret(doc: &Value, e: &mut Errors, _: &Env<'_>) {
         }
     };
     match json::text(doc, "type") {
-        "kubernetes.io/service-account-token" => {
-            if json::text_at(doc, &["metadata", "annotations", "kubernetes.io/service-account.name"]).is_empty() {
-                e.required("metadata.annotations[kubernetes.io/service-account.name]", "");
-            }
+        "kubernetes.io/service-account-token"
+            if json::text_at(doc, &["metadata", "annotations", "kubernetes.io/service-account.name"]).is_empty() =>
+        {
+            e.required("metadata.annotations[kubernetes.io/service-account.name]", "");
         }
         "kubernetes.io/dockerconfigjson" => need(e, &[".dockerconfigjson"]),
         "kubernetes.io/dockercfg" => need(e, &[".dockercfg"]),
@@ -297,20 +316,12 @@ fn validate_event(doc: &Value, e: &mut Errors, _: &Env<'_>) {
     let ns = json::text(doc, "involvedObject.namespace");
     let here = json::text(doc, "metadata.namespace");
     if ns.is_empty() {
-        if !json::text(doc, "involvedObject.kind").is_empty() && here != "default" && here != "kube-system" && cluster_scoped(doc) {
+        if here != "default" && here != "kube-system" {
             e.invalid_text("involvedObject.namespace", ns, "does not match event.namespace");
         }
     } else if ns != here {
         e.invalid_text("involvedObject.namespace", ns, "does not match event.namespace");
     }
-}
-
-/// Whether the involved object has no namespace though its kind would need one.
-fn cluster_scoped(doc: &Value) -> bool {
-    !matches!(
-        json::text(doc, "involvedObject.kind"),
-        "Node" | "Namespace" | "PersistentVolume" | "ClusterRole" | "ClusterRoleBinding" | "StorageClass" | "PriorityClass"
-    )
 }
 
 fn validate_endpoints(doc: &Value, e: &mut Errors, _: &Env<'_>) {

@@ -41,7 +41,7 @@ fn validate_common(r: &Resource, doc: &Value, e: &mut Errors) {
 /// Labels: qualified names and short values.
 pub(crate) fn validate_labels(labels: Option<&serde_json::Map<String, Value>>, path: &str, e: &mut Errors) {
     for (k, v) in labels.into_iter().flatten() {
-        e.names(path, k, meta::qualified_name(k));
+        e.names(path, k, meta::label_key(k));
         let v = v.as_str().unwrap_or("");
         e.names(path, v, meta::label_value(v));
     }
@@ -65,11 +65,10 @@ fn validate_owners(owners: &[Value], e: &mut Errors) {
     for o in owners {
         let get = |k: &str| json::text(o, k);
         let version = get("apiVersion");
-        let (group, v) = version.split_once('/').unwrap_or(("", version));
-        if v.is_empty() {
+        let (_, v) = version.split_once('/').unwrap_or(("", version));
+        if v.is_empty() || v.contains('/') {
             e.invalid_text(&format!("{path}.apiVersion"), version, "version must not be empty");
         }
-        let _ = group;
         if get("kind").is_empty() {
             e.invalid_text(&format!("{path}.kind"), "", "must not be empty");
         }
@@ -80,7 +79,7 @@ fn validate_owners(owners: &[Value], e: &mut Errors) {
             e.invalid_text(&format!("{path}.uid"), "", "must not be empty");
         }
         if version == "v1" && get("kind") == "Event" {
-            e.invalid(path, &Value::from(o.to_string()), "/v1, Kind=Event is disallowed from being an owner");
+            e.invalid(path, o, "/v1, Kind=Event is disallowed from being an owner");
         }
         if o["controller"].as_bool() == Some(true) {
             match controller {
@@ -123,7 +122,7 @@ fn validate_finalizers(r: &Resource, list: &[Value], e: &mut Errors) {
     }
 }
 
-/// What must hold between the metadata of old and new.
+/// What must hold between the metadata of old and new. The reference looks twice, and says everything twice.
 pub(crate) fn validate_meta_update(r: &Resource, doc: &Value, old: &Value, e: &mut Errors) {
     let (new, was) = (&doc["metadata"], &old["metadata"]);
     // A finalizer cannot be added once deletion has begun.
@@ -142,12 +141,8 @@ pub(crate) fn validate_meta_update(r: &Resource, doc: &Value, old: &Value, e: &m
             );
         }
     }
-    for k in ["name", "namespace", "uid"] {
+    for k in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         e.immutable(&format!("metadata.{k}"), new.get(k), was.get(k));
-        // The reference checks identity in two layers, and says so twice.
-        if k == "uid" && new.get(k) != was.get(k) {
-            e.immutable("metadata.uid", new.get(k), was.get(k));
-        }
     }
     validate_common(r, doc, e);
 }

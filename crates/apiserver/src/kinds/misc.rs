@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::apps::int_or_percent;
 use super::errors::Errors;
 use super::pod_spec;
-use super::{DEFAULT, Env, Rules};
+use super::{DEFAULT, Env, Rules, internal};
 use crate::json;
 use crate::meta;
 
@@ -33,7 +33,7 @@ pub(crate) const POD_DISRUPTION_BUDGET: Rules = Rules {
     validate: |doc, e, _| {
         let s = &doc["spec"];
         if s.get("minAvailable").is_some() && s.get("maxUnavailable").is_some() {
-            e.invalid("spec", s, "minAvailable and maxUnavailable cannot be both set");
+            e.invalid("spec", &internal::form("policy/v1.PodDisruptionBudgetSpec", s), "minAvailable and maxUnavailable cannot be both set");
         }
         for k in ["minAvailable", "maxUnavailable"] {
             if let Some(v) = s.get(k) {
@@ -49,11 +49,24 @@ pub(crate) const POD_DISRUPTION_BUDGET: Rules = Rules {
         for k in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
             e.non_negative(&format!("status.{k}"), json::int(&doc["status"], k));
         }
+        for (i, c) in json::list(doc, "status.conditions").iter().enumerate() {
+            if json::text(c, "reason").is_empty() {
+                e.required(&format!("status.conditions[{i}].reason"), "");
+            }
+        }
     },
     ..DEFAULT
 };
 
-pub(crate) const HORIZONTAL_POD_AUTOSCALER: Rules = Rules { validate: validate_hpa, ..DEFAULT };
+pub(crate) const HORIZONTAL_POD_AUTOSCALER: Rules = Rules {
+    validate: validate_hpa,
+    validate_status: |doc, _, e, _| {
+        for k in ["currentReplicas", "desiredReplicas"] {
+            e.non_negative(&format!("status.{k}"), json::int(&doc["status"], k));
+        }
+    },
+    ..DEFAULT
+};
 
 fn validate_hpa(doc: &Value, e: &mut Errors, _: &Env<'_>) {
     let s = &doc["spec"];
@@ -82,7 +95,10 @@ pub(crate) const PRIORITY_CLASS: Rules = Rules {
     validate: |doc, e, _| {
         let (name, value) = (json::text(doc, "metadata.name"), json::int(doc, "value").unwrap_or(0));
         if name.starts_with("system-") && !matches!(name, "system-node-critical" | "system-cluster-critical") {
-            e.forbidden("metadata.name", "priority class names with 'system-' prefix are reserved for system use only. error: %!v(MISSING)");
+            e.forbidden(
+                "metadata.name",
+                &format!("priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"),
+            );
         } else if !name.starts_with("system-") && value > 1_000_000_000 {
             e.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");
         }
@@ -150,7 +166,7 @@ pub(crate) const ROLE_BINDING: Rules = Rules {
     },
     validate_update: |new, old, e, _| {
         if new["roleRef"] != old["roleRef"] {
-            e.invalid("roleRef", &new["roleRef"], "cannot change roleRef");
+            e.invalid("roleRef", &internal::form("rbac.authorization.k8s.io/v1.RoleRef", &new["roleRef"]), "cannot change roleRef");
         }
     },
     ..DEFAULT

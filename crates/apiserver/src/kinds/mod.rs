@@ -4,11 +4,13 @@ mod apps;
 mod batch;
 mod core;
 mod errors;
+mod internal;
 mod metadata;
 mod misc;
 mod networking;
 mod pod;
 mod pod_spec;
+mod pod_volumes;
 mod service;
 mod warnings;
 
@@ -46,6 +48,10 @@ pub(crate) struct Rules {
     pub(crate) unconditional_update: bool,
     /// A PUT of a missing object creates it.
     pub(crate) create_on_update: bool,
+    /// An update checks the whole metadata a third time.
+    pub(crate) meta_again: bool,
+    /// What must hold between old and new is checked first.
+    pub(crate) update_first: bool,
     /// A create may bring a status.
     pub(crate) keeps_status_on_create: bool,
     /// Metadata that a write of the status cannot touch.
@@ -69,6 +75,8 @@ pub(crate) const DEFAULT: Rules = Rules {
     name: crate::meta::dns_subdomain,
     unconditional_update: true,
     create_on_update: false,
+    meta_again: false,
+    update_first: false,
     keeps_status_on_create: false,
     status_keeps_meta: &[],
     prepare_create: |_, _| {},
@@ -79,7 +87,13 @@ pub(crate) const DEFAULT: Rules = Rules {
     validate_status: |_, _, _, _| {},
 };
 
-const CUSTOM: Rules = Rules { unconditional_update: false, ..DEFAULT };
+const CUSTOM: Rules =
+    Rules { unconditional_update: false, status_keeps_meta: CUSTOM_META, validate: crate::custom::validate, ..DEFAULT };
+
+/// A status write of a custom object touches no metadata.
+const CUSTOM_META: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
+
+const DEFINITION: Rules = Rules { prepare_create: |doc, _| crate::custom::first_status(doc), ..DEFAULT };
 
 /// The rules of a resource.
 pub(crate) fn rules(r: &Resource) -> &'static Rules {
@@ -117,6 +131,7 @@ pub(crate) fn rules(r: &Resource) -> &'static Rules {
         ("storage.k8s.io", "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments") => &misc::CONDITIONAL,
         ("node.k8s.io", "runtimeclasses") => &misc::RUNTIME_CLASS,
         ("admissionregistration.k8s.io", _) => &misc::CONDITIONAL,
+        ("apiextensions.k8s.io", _) => &DEFINITION,
         ("discovery.k8s.io", "endpointslices") => &networking::ENDPOINT_SLICE,
         ("networking.k8s.io", "ingresses") => &networking::INGRESS,
         ("networking.k8s.io", "networkpolicies") => &networking::NETWORK_POLICY,
@@ -160,8 +175,34 @@ pub(crate) fn may_delete(r: &Resource, _old: &Value, name: &str) -> Result<(), A
     Err(ApiError::forbidden(r, name, why))
 }
 
+/// Drops owner references with a uid that was seen before; the warning that says so.
+pub(crate) fn dedup_owners(doc: &mut Value) -> Option<String> {
+    let list = doc.get_mut("metadata")?.get_mut("ownerReferences")?.as_array_mut()?;
+    let (mut seen, mut twice) = (Vec::new(), Vec::new());
+    list.retain(|o| {
+        let uid = o["uid"].as_str().unwrap_or("").to_owned();
+        if seen.contains(&uid) {
+            if !twice.contains(&uid) {
+                twice.push(uid);
+            }
+            return false;
+        }
+        seen.push(uid);
+        true
+    });
+    (!twice.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            twice.join(", ")
+        )
+    })
+}
+
 /// Told of every commit.
-pub(crate) fn committed(server: &Server, r: &Resource, _doc: &Value, _deleted: bool) {
+pub(crate) fn committed(server: &Server, r: &Resource, doc: &Value, deleted: bool) {
+    if r.plural == "customresourcedefinitions" {
+        crate::custom::committed(server, r, doc, deleted);
+    }
     if r.group == "rbac.authorization.k8s.io" {
         crate::rbac::forget(server);
     }

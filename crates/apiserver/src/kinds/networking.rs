@@ -27,8 +27,11 @@ pub(crate) const ENDPOINT_SLICE: Rules = Rules {
                 let a = a.as_str().unwrap_or("");
                 let at = format!("endpoints[{i}].addresses[{j}]");
                 match kind {
-                    "IPv4" if a.parse::<std::net::Ipv4Addr>().is_err() => e.invalid_text(&at, a, "must be a valid IPv4 address"),
-                    "IPv6" if a.parse::<std::net::Ipv6Addr>().is_err() => e.invalid_text(&at, a, "must be a valid IPv6 address"),
+                    "IPv4" | "IPv6" if a.parse::<std::net::IpAddr>().is_err() => {
+                        e.invalid_text(&at, a, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+                    }
+                    "IPv4" if a.parse::<std::net::Ipv4Addr>().is_err() => e.invalid_text(&at, a, "must be an IPv4 address"),
+                    "IPv6" if a.parse::<std::net::Ipv6Addr>().is_err() => e.invalid_text(&at, a, "must be an IPv6 address"),
                     "FQDN" => e.names(&at, a, meta::dns_subdomain(a)),
                     _ => {}
                 }
@@ -55,6 +58,7 @@ pub(crate) const ENDPOINT_SLICE: Rules = Rules {
             }
         }
     },
+    update_first: true,
     validate_update: |new, old, e, _| e.immutable("addressType", new.get("addressType"), old.get("addressType")),
     ..DEFAULT
 };
@@ -63,7 +67,7 @@ pub(crate) const INGRESS: Rules = Rules {
     validate: |doc, e, _| {
         let s = &doc["spec"];
         if json::list(s, "rules").is_empty() && s.get("defaultBackend").is_none() {
-            e.invalid("spec", s, "either `defaultBackend` or `rules` must be specified");
+            e.invalid("spec", &Value::Null, "either `defaultBackend` or `rules` must be specified");
         }
         for (i, r) in json::list(s, "rules").iter().enumerate() {
             for (j, p) in json::list(r, "http.paths").iter().enumerate() {

@@ -12,11 +12,18 @@ use crate::quantity::Quantity;
 
 pub(crate) const POD: Rules = Rules {
     status_keeps_meta: &["ownerReferences"],
-    prepare_create: |doc, _| {
+    prepare_create: |doc, env| {
+        // A negative grace means the shortest.
+        if json::int(doc, "spec.terminationGracePeriodSeconds").is_some_and(|g| g < 0) {
+            doc["spec"]["terminationGracePeriodSeconds"] = 1.into();
+        }
         let qos = qos_class(&doc["spec"]);
         doc["status"] = json!({"phase": "Pending", "qosClass": qos});
         if !json::list(doc, "spec.schedulingGates").is_empty() {
-            doc["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"}]);
+            doc["status"]["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "lastProbeTime": null, "lastTransitionTime": meta::seconds(env.now),
+                "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }]);
         }
         aliases(doc);
     },
@@ -66,17 +73,12 @@ fn aliases(doc: &mut Value) {
 /// `podIP` is the first of `podIPs`, and the other way round.
 fn derive_ips(doc: &mut Value) {
     let s = json::object_mut(doc, "status");
-    for (one, many) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
-        let ip = s.get(one).and_then(Value::as_str).unwrap_or("").to_owned();
-        let list = s.get(many).and_then(Value::as_array).cloned().unwrap_or_default();
-        let first = list.first().and_then(|v| v["ip"].as_str()).unwrap_or("").to_owned();
-        if !ip.is_empty() && list.is_empty() && one == "podIP" {
-            s.insert(many.into(), json!([{"ip": ip}]));
-        } else if !ip.is_empty() && ip != first && one == "podIP" {
-            s.insert(many.into(), json!([{"ip": ip}]));
-        } else if ip.is_empty() && !first.is_empty() && one == "podIP" {
-            s.insert(one.into(), first.into());
-        }
+    let ip = s.get("podIP").and_then(Value::as_str).unwrap_or("").to_owned();
+    let first = s.get("podIPs").and_then(|l| l[0]["ip"].as_str()).unwrap_or("").to_owned();
+    if !ip.is_empty() && ip != first {
+        s.insert("podIPs".into(), json!([{"ip": ip}]));
+    } else if ip.is_empty() && !first.is_empty() {
+        s.insert("podIP".into(), first.into());
     }
 }
 
@@ -220,10 +222,7 @@ fn validate_pod_status(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
     }
     for (i, c) in json::list(new, "status.conditions").iter().enumerate() {
         let t = json::text(c, "type");
-        // Built-in conditions are not checked.
-        if t.contains('/') {
-            e.names(&format!("status.conditions[{i}].type"), t, meta::qualified_name(t));
-        }
+        e.names(&format!("status.conditions[{i}].Type"), t, meta::qualified_name(t));
     }
     if json::text(new, "status.qosClass") != json::text(old, "status.qosClass") {
         e.invalid_text("status.qosClass", json::text(new, "status.qosClass"), "field is immutable");
@@ -243,13 +242,19 @@ pub(crate) fn validate_sub(sub: &str, new: &Value, old: &Value, e: &mut Errors) 
         if json::text(c, "image").is_empty() {
             e.required(&format!("spec.ephemeralContainers[{i}].image"), "");
         }
+        for k in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources"] {
+            let set = c.get(k).is_some_and(|v| !(v.is_null() || v.as_object().is_some_and(serde_json::Map::is_empty)));
+            if set {
+                e.forbidden(&format!("spec.ephemeralContainers[{i}].{k}"), "cannot be set for an Ephemeral Container");
+            }
+        }
         let name = json::text(c, "name");
         let others = json::list(new, "spec.containers").iter().chain(json::list(new, "spec.initContainers"));
         if others.into_iter().any(|x| json::text(x, "name") == name) || n[..i].iter().any(|x| json::text(x, "name") == name) {
             e.duplicate(&format!("spec.ephemeralContainers[{i}].name"), &Value::from(name));
         }
     }
-    for (i, was) in o.iter().enumerate() {
+    for was in o {
         let name = json::text(was, "name");
         match n.iter().find(|c| json::text(c, "name") == name) {
             None => {
@@ -260,6 +265,5 @@ pub(crate) fn validate_sub(sub: &str, new: &Value, old: &Value, e: &mut Errors) 
             }
             Some(_) => {}
         }
-        let _ = i;
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::errors::Errors;
 use super::metadata::{validate_annotations, validate_labels};
+use super::pod_volumes::volumes;
 use crate::json;
 use crate::meta;
 use crate::quantity::Quantity;
@@ -169,85 +170,6 @@ fn tolerations(list: &[Value], path: &str, e: &mut Errors) {
     }
 }
 
-/// Checks volumes and returns their names.
-fn volumes(s: &Value, path: &str, e: &mut Errors) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for (i, v) in json::list(s, "volumes").iter().enumerate() {
-        let at = format!("{path}.volumes[{i}]");
-        let name = json::text(v, "name");
-        let sources: Vec<&String> =
-            v.as_object().into_iter().flatten().filter(|(k, v)| *k != "name" && !v.is_null()).map(|(k, _)| k).collect();
-        let order = source_order(&sources);
-        for extra in order.iter().skip(1) {
-            e.forbidden(&format!("{at}.{extra}"), "may not specify more than 1 volume type");
-        }
-        if sources.is_empty() {
-            e.required(&at, "must specify a volume type");
-        }
-        for k in ["configMap", "secret"] {
-            let field = if k == "secret" { "secretName" } else { "name" };
-            if let Some(src) = v.get(k)
-                && json::text(src, field).is_empty()
-                && order.first().is_some_and(|f| f.as_str() == k)
-            {
-                e.required(&format!("{at}.{k}.{field}"), "");
-            }
-        }
-        if let Some(h) = v.get("hostPath")
-            && json::text(h, "path").is_empty()
-        {
-            e.required(&format!("{at}.hostPath.path"), "");
-        }
-        if name.is_empty() {
-            e.required(&format!("{at}.name"), "");
-        } else {
-            e.names(&format!("{at}.name"), name, meta::dns_label(name));
-            if !names.insert(name.to_owned()) {
-                e.duplicate(&format!("{at}.name"), &Value::from(name));
-            }
-        }
-    }
-    names
-}
-
-/// The order in which the reference looks at the kinds of volumes: the first one found counts, the others are too many.
-const SOURCES: &[&str] = &[
-    "emptyDir",
-    "hostPath",
-    "gitRepo",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "secret",
-    "nfs",
-    "iscsi",
-    "glusterfs",
-    "flocker",
-    "persistentVolumeClaim",
-    "rbd",
-    "cinder",
-    "cephfs",
-    "quobyte",
-    "downwardAPI",
-    "fc",
-    "flexVolume",
-    "configMap",
-    "azureFile",
-    "vsphereVolume",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "azureDisk",
-    "storageos",
-    "projected",
-    "scaleIO",
-    "csi",
-    "ephemeral",
-    "image",
-];
-
-fn source_order(have: &[&String]) -> Vec<String> {
-    SOURCES.iter().filter(|s| have.iter().any(|h| h.as_str() == **s)).map(|s| (*s).to_owned()).collect()
-}
-
 fn containers(s: &Value, path: &str, volumes: &BTreeSet<String>, e: &mut Errors) {
     let list = json::list(s, "containers");
     let path = format!("{path}.containers");
@@ -383,7 +305,7 @@ pub(crate) fn port_number(n: i64, path: &str, e: &mut Errors) {
 pub(crate) fn port_name(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.len() > 15 {
-        out.push("must be no more than 15 bytes".to_owned());
+        out.push("must be no more than 15 characters".to_owned());
     }
     if !s.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
         out.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
@@ -495,8 +417,9 @@ fn handler(p: &Value, at: &str, e: &mut Errors) {
         None => e.required(at, "must specify a handler type"),
         Some(&"exec") if json::list(p, "exec.command").is_empty() => e.required(&format!("{at}.exec.command"), ""),
         Some(&k @ ("httpGet" | "tcpSocket")) => {
-            if let Some(n) = p[k]["port"].as_i64() {
-                port_number(n, &format!("{at}.{k}.port"), e);
+            match &p[k]["port"] {
+                Value::String(s) => e.names(&format!("{at}.{k}.port"), s, port_name(s)),
+                n => port_number(n.as_i64().unwrap_or(0), &format!("{at}.{k}.port"), e),
             }
         }
         _ => {}

@@ -44,6 +44,11 @@ pub(crate) const SERVICE: Rules = Rules {
             e.invalid("spec.clusterIPs[0]", &new["spec"]["clusterIPs"], "may not change once set");
         }
     },
+    validate_status: |doc, _, e, _| {
+        if json::text(doc, "spec.type") != "LoadBalancer" && !json::list(doc, "status.loadBalancer.ingress").is_empty() {
+            e.forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'");
+        }
+    },
     ..DEFAULT
 };
 
@@ -103,6 +108,11 @@ fn keep_allocated(doc: &mut Value, old: &Value) {
         Some(Value::Array(l)) => l.is_empty(),
         _ => false,
     };
+    // A changed clusterIP with the old list, or the other way round, means both.
+    let (ip_same, list_same) = (spec.get("clusterIP") == was.get("clusterIP"), spec.get("clusterIPs") == was.get("clusterIPs"));
+    if !ip_same && list_same && !none(spec, "clusterIP") {
+        spec.insert("clusterIPs".into(), json!([spec["clusterIP"]]));
+    }
     if none(spec, "clusterIP") && none(spec, "clusterIPs") {
         for k in ["clusterIP", "clusterIPs"] {
             if let Some(v) = was.get(k) {
@@ -185,7 +195,7 @@ fn validate_service(doc: &Value, e: &mut Errors, _: &Env<'_>) {
     for (i, p) in ports.iter().enumerate() {
         let same = |o: &&Value| o["port"] == p["port"] && o["protocol"] == p["protocol"];
         if ports[..i].iter().any(|o| same(&o)) {
-            let key = json!({"protocol": p["protocol"], "port": p["port"]});
+            let key = json!({"Name": "", "Protocol": p["protocol"], "AppProtocol": null, "Port": p["port"], "TargetPort": 0, "NodePort": 0});
             e.duplicate(&format!("spec.ports[{i}]"), &key);
         }
         if let Some(n) = json::int(p, "nodePort").filter(|n| *n != 0) {
@@ -261,11 +271,10 @@ pub(crate) fn allocate(env: &Env<'_>, r: &Resource, doc: &mut Value, old: Option
                 errors.invalid_text("spec.clusterIPs[0]", &ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
             }
             Ok(a) if a <= network || a >= network + last => {
-                let (n, p) = server.options.service_cidr;
                 errors.invalid(
                     "spec.clusterIPs",
                     &list,
-                    &format!("failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {n}/{p}"),
+                    &format!("failed to allocate IP {ip}: the provided network does not match the current range"),
                 );
             }
             Ok(a) if used.ips.contains(&a) => {
@@ -342,9 +351,13 @@ fn give_back(used: &mut Allocated, doc: &Value) {
     }
 }
 
-/// Gives back what an object held.
-pub(crate) fn release(server: &Server, r: &Resource, doc: &Value, _old: Option<&Value>) {
+/// Gives back what an object held; `old` keeps what it has (a change that was tried only).
+pub(crate) fn release(server: &Server, r: &Resource, doc: &Value, old: Option<&Value>) {
     if r.group.is_empty() && r.plural == "services" {
-        give_back(&mut server.allocated.lock().unwrap_or_else(PoisonError::into_inner), doc);
+        let mut used = server.allocated.lock().unwrap_or_else(PoisonError::into_inner);
+        give_back(&mut used, doc);
+        if let Some(old) = old {
+            take(&mut used, old);
+        }
     }
 }

@@ -17,14 +17,21 @@ pub(crate) fn warnings(r: &Resource, doc: &Value, _old: Option<&Value>) -> Vec<S
             pod_spec(&doc["spec"]["template"]["spec"], "spec.template.spec", &mut out);
         }
         "cronjobs" => pod_spec(&doc["spec"]["jobTemplate"]["spec"]["template"]["spec"], "spec.jobTemplate.spec.template.spec", &mut out),
-        "endpoints" => out.push("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()),
-        "componentstatuses" => out.push("v1 ComponentStatus is deprecated in v1.19+".to_owned()),
+        "podtemplates" => pod_spec(&doc["template"]["spec"], "template.spec", &mut out),
+        "services" if !json::list(doc, "spec.externalIPs").is_empty() => {
+            out.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
+        }
         _ => {}
     }
     out
 }
 
 fn pod_spec(spec: &Value, path: &str, out: &mut Vec<String>) {
+    for (i, c) in json::list(spec, "topologySpreadConstraints").iter().enumerate() {
+        if c.get("labelSelector").is_none_or(Value::is_null) {
+            out.push(format!("{path}.topologySpreadConstraints[{i}].labelSelector: a null labelSelector results in matching no pod"));
+        }
+    }
     for which in ["initContainers", "containers"] {
         for (i, c) in json::list(spec, which).iter().enumerate() {
             let mut seen = Vec::new();

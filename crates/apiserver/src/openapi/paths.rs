@@ -51,7 +51,7 @@ pub(super) fn add(paths: &mut Map<String, Value>, schemas: &mut Schemas<'_>, dia
     }
     with_parameters(&mut at_collection, dialect, resource.namespaced, false);
     paths.insert(collection, Value::Object(at_collection));
-    if at_item.len() > 0 {
+    if !at_item.is_empty() {
         with_parameters(&mut at_item, dialect, resource.namespaced, true);
         paths.insert(item.clone(), Value::Object(at_item));
     }
@@ -157,7 +157,7 @@ impl Operations<'_, '_> {
             Dialect::V2 => {
                 operation["responses"] = json!({"200": {"description": "OK", "schema": answer}});
                 if let Some((types, schema)) = body {
-                    operation["consumes"] = types.iter().copied().collect::<Vec<_>>().into();
+                    operation["consumes"] = types.to_vec().into();
                     parameters.insert(0, json!({"name": "body", "in": "body", "required": true, "schema": schema}));
                 }
             }

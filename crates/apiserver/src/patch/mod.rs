@@ -4,7 +4,7 @@ mod operations;
 mod strategic;
 
 pub use operations::apply_json;
-pub use strategic::{PatchError, strategic};
+pub use strategic::strategic;
 
 use serde_json::Value;
 

@@ -287,6 +287,9 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
         }
         Ty::Time | Ty::MicroTime => match &value {
             Value::String(s) if s.is_empty() => Ok(Value::Null),
+            Value::String(s) if *ty == Ty::MicroTime && !has_micros(s) => Err(WrongType(format!(
+                "parsing time {s:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {s:?} as \".000000\""
+            ))),
             Value::String(s) => match s.parse::<jiff::Timestamp>() {
                 Ok(t) if *ty == Ty::Time => Ok(Value::String(crate::meta::seconds(t))),
                 Ok(t) => Ok(Value::String(crate::meta::micros(t))),
@@ -316,6 +319,11 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
         Ty::Map(_) => wrong(&value, path, "map[string]string"),
         Ty::Raw => Ok(value),
     }
+}
+
+/// Whether a time has exactly six digits of a second's fraction.
+fn has_micros(s: &str) -> bool {
+    s.split_once('.').is_some_and(|(_, rest)| rest.find(|c: char| !c.is_ascii_digit()) == Some(6))
 }
 
 /// A number without a fraction; `2.0` counts.

@@ -10,19 +10,23 @@ use crate::defaults;
 pub(super) fn load(types: &str, defaults_table: &str) -> Schema {
     let mut by_name = BTreeMap::new();
     for (id, line) in types.lines().filter(|l| !l.starts_with(['#', '\t']) && !l.is_empty()).enumerate() {
-        by_name.insert(line.to_owned(), id);
+        by_name.insert(line.split('\t').next().unwrap_or(line).to_owned(), id);
     }
     let mut structs: Vec<StructType> = Vec::with_capacity(by_name.len());
     for line in types.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
         match line.strip_prefix('\t') {
-            None => structs.push(StructType {
-                name: line.to_owned(),
-                fields: Vec::new(),
-                index: BTreeMap::new(),
-                has_defaults: false,
-                hook: defaults::hook(line),
-                open: false,
-            }),
+            None => {
+                let (name, atomic) = line.split_once('\t').map_or((line, false), |(n, mark)| (n, mark == "atomic"));
+                structs.push(StructType {
+                    name: name.to_owned(),
+                    fields: Vec::new(),
+                    index: BTreeMap::new(),
+                    has_defaults: false,
+                    hook: defaults::hook(name),
+                    open: false,
+                    atomic,
+                });
+            }
             Some(row) => {
                 let owner = structs.last_mut().expect("a field follows its type");
                 let field = parse_field(row, &by_name);
@@ -42,7 +46,7 @@ pub(super) fn load(types: &str, defaults_table: &str) -> Schema {
 }
 
 /// Marks every type that has defaults of its own or below.
-pub(super) fn mark_defaults(structs: &mut [StructType]) {
+pub(crate) fn mark_defaults(structs: &mut [StructType]) {
     loop {
         let mut changed = false;
         for i in 0..structs.len() {
@@ -116,7 +120,11 @@ fn parse_field(row: &str, names: &BTreeMap<String, StructId>) -> Field {
     };
     let mut marks = c[3];
     if let Some(at) = marks.find("def=") {
-        field.default = Some(serde_json::from_str(&marks[at + 4..]).unwrap_or_else(|_| panic!("types.tsv: {row}")));
+        let value: serde_json::Value = serde_json::from_str(&marks[at + 4..]).unwrap_or_else(|_| panic!("types.tsv: {row}"));
+        // A default that the wire form leaves out is none.
+        if field.pointer || !field.omit_empty || !super::decode::is_empty(&field.ty, &value) {
+            field.default = Some(value);
+        }
         marks = marks[..at].trim_end();
     }
     for mark in marks.split(' ') {

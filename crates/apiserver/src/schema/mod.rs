@@ -6,6 +6,8 @@
 pub mod decode;
 mod load;
 
+pub(crate) use load::mark_defaults;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -105,6 +107,8 @@ pub struct StructType {
     pub hook: Option<crate::defaults::Hook>,
     /// Unknown fields stay.
     pub open: bool,
+    /// Server-side apply takes it as a whole.
+    pub atomic: bool,
 }
 
 impl StructType {

@@ -143,10 +143,11 @@ impl FieldSelector {
                 "metadata.namespace" if resource.namespaced => What::Namespace,
                 f => match known.iter().position(|k| *k == f) {
                     Some(i) => What::Field(i),
-                    None if resource.custom || known.is_empty() => {
-                        return Err(format!("field label not supported: {f}"));
+                    None if resource.custom || !known.is_empty() => return Err(format!("field label not supported: {f}")),
+                    None if resource.namespaced => {
+                        return Err(format!("{f:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""));
                     }
-                    None => return Err(format!("field label not supported: {f}")),
+                    None => return Err(format!("{f:?} is not a known field selector: only \"metadata.name\"")),
                 },
             };
             terms.push(Term { what, equal, value });

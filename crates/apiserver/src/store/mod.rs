@@ -6,7 +6,7 @@
 pub mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::watch as notify;
@@ -19,8 +19,6 @@ use crate::registry::Resource;
 pub struct Stored {
     /// Namespace and name (`ns/name`), or the name alone.
     pub key: Arc<str>,
-    /// Its resourceVersion.
-    pub rv: u64,
     /// The encoded document.
     pub bytes: Bytes,
     /// Labels, in the order of the document.
@@ -52,25 +50,20 @@ pub struct Event {
     pub new: Arc<Stored>,
     /// Whether the object is gone.
     pub deleted: bool,
-    /// The event as a watch without selectors shows it, made once for all watchers.
-    line: OnceLock<Bytes>,
 }
 
 impl Event {
-    /// The line of a watch: `{"type":...,"object":...}`.
+    /// The line of a watch: `{"type":...,"object":...}`. Made for each watcher anew: a copy of two kilobytes costs less than keeping
+    /// every version twice.
     pub fn line(&self) -> Bytes {
-        self.line
-            .get_or_init(|| {
-                let kind = if self.deleted {
-                    "DELETED"
-                } else if self.old.is_some() {
-                    "MODIFIED"
-                } else {
-                    "ADDED"
-                };
-                watch::line(kind, &self.new.bytes)
-            })
-            .clone()
+        let kind = if self.deleted {
+            "DELETED"
+        } else if self.old.is_some() {
+            "MODIFIED"
+        } else {
+            "ADDED"
+        };
+        watch::line(kind, &self.new.bytes)
     }
 }
 
@@ -189,12 +182,6 @@ impl Store {
         Ok(items.into_values().collect())
     }
 
-    /// Whether a revision can still be asked for.
-    pub fn reachable(&self, rv: u64) -> Result<(), Compacted> {
-        let inner = self.lock();
-        if rv < inner.compacted { Err(Compacted { oldest: inner.compacted }) } else { Ok(()) }
-    }
-
     /// Commits the next version of an object. `make` gets the new revision and returns the version, with `None` for `deleted` false.
     ///
     /// The caller holds the server's write lock, so that what it read is still current.
@@ -220,7 +207,7 @@ impl Store {
                 new: (!deleted).then_some(&*new.bytes),
             });
         }
-        l.events.push_back(Arc::new(Event { rv, old, new: new.clone(), deleted, line: OnceLock::new() }));
+        l.events.push_back(Arc::new(Event { rv, old, new: new.clone(), deleted }));
         if l.events.len() > inner.history_limit {
             l.forget(1);
         }
@@ -275,11 +262,6 @@ impl Store {
         let n = l.events.len().saturating_sub(skip).min(max);
         let start = skip.min(l.events.len());
         Some((l.events.range(start..start + n).cloned().collect(), position + n as u64, inner.rv))
-    }
-
-    /// Drops a resource with all its objects and ends its watches (a CustomResourceDefinition went).
-    pub fn drop_log(&self, log: &str) {
-        self.lock().logs.remove(log);
     }
 }
 

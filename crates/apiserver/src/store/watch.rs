@@ -66,6 +66,8 @@ pub struct Plan {
     pub initial: Vec<Arc<Stored>>,
     /// A bookmark at this revision ends the initial objects.
     pub initial_bookmark: Option<u64>,
+    /// Events up to this revision are not shown.
+    pub after: u64,
     /// Where the log is read from.
     pub position: u64,
     /// The log's alarm.
@@ -187,7 +189,7 @@ impl Running {
 
     fn show(&mut self, e: &Event) -> Option<Bytes> {
         let f = &self.plan.filter;
-        if !e.new.key.starts_with(&*f.prefix) {
+        if e.rv <= self.plan.after || !e.new.key.starts_with(&*f.prefix) {
             return None;
         }
         let before = e.old.as_ref().is_some_and(|o| f.wants(o));
@@ -203,7 +205,6 @@ impl Running {
             let old = e.old.as_ref()?;
             let moved = Stored {
                 key: old.key.clone(),
-                rv: e.rv,
                 bytes: with_rv(&old.bytes, e.rv),
                 labels: old.labels.clone(),
                 fields: old.fields.clone(),

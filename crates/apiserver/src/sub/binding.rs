@@ -8,22 +8,25 @@ use crate::meta;
 use crate::read::object_response;
 use crate::request::Response;
 use crate::server::Call;
-use crate::status::{ApiError, Cause};
+use crate::status::ApiError;
 use crate::write::{commit, load};
 
 /// Binds the named pod to the node of a Binding.
 pub(crate) fn bind(call: &Call<'_>, name: &str, doc: &Value, dry_run: bool) -> Result<Response, ApiError> {
     let pods = call.server.registry.get("", "v1", "pods").ok_or_else(ApiError::no_such_path)?;
     let (kind, node) = (json::text(doc, "target.kind"), json::text(doc, "target.name"));
-    let mut causes = Vec::new();
+    // The reference says this without a reason.
+    let mut wrong = Vec::new();
     if !matches!(kind, "" | "Node") {
-        causes.push(Cause::new("FieldValueNotSupported", "target.kind", format!("Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"")));
+        wrong.push(format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""));
     }
     if node.is_empty() {
-        causes.push(Cause::new("FieldValueRequired", "target.name", "Required value"));
+        wrong.push("target.name: Required value".to_owned());
     }
-    if !causes.is_empty() {
-        return Err(ApiError::invalid("", "Binding", json::text(doc, "metadata.name"), &causes));
+    match wrong.len() {
+        0 => {}
+        1 => return Err(ApiError::new(500, "", wrong.remove(0))),
+        _ => return Err(ApiError::new(500, "", format!("[{}]", wrong.join(", ")))),
     }
     let _turn = call.server.my_turn();
     let k = call.key(name);

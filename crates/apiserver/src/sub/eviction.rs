@@ -20,6 +20,10 @@ pub(crate) fn evict(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let name = call.route.name.unwrap_or("").to_owned();
     let opts = write::write_options(call, "CreateOptions", false)?;
     let body = write::read_body(call.req)?;
+    let kind = json::text(&body.doc, "kind");
+    if !matches!(kind, "" | "Eviction") {
+        return Err(ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a Eviction: unknown conversion")));
+    }
     let have = json::text(&body.doc, "metadata.name");
     if !have.is_empty() && have != name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
@@ -38,9 +42,30 @@ pub(crate) fn evict(call: &mut Call<'_>) -> Result<Response, ApiError> {
     if !free {
         ask_budgets(call, &pod, &name, options.dry_run)?;
     }
+    if !options.dry_run {
+        mark_disrupted(call, &pods, &k, pod);
+    }
     delete_one(&server, &pods, &k, &name, &options)?;
     let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     object_response(call, StatusCode::CREATED, done)
+}
+
+/// The condition by which controllers tell an eviction from other ends.
+fn mark_disrupted(call: &Call<'_>, pods: &Target, k: &str, mut pod: Value) {
+    let now = meta::seconds(call.server.options.clock.now());
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
+        "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+    });
+    let status = json::object_mut(&mut pod, "status");
+    let list = status.entry("conditions").or_insert_with(|| json!([]));
+    if let Some(list) = list.as_array_mut() {
+        match list.iter().position(|c| c["type"] == "DisruptionTarget") {
+            Some(i) => list[i] = condition,
+            None => list.push(condition),
+        }
+    }
+    commit(call.server, &pods.stored, k, pod, false);
 }
 
 fn ask_budgets(call: &Call<'_>, pod: &Value, name: &str, dry_run: bool) -> Result<(), ApiError> {
@@ -55,8 +80,8 @@ fn ask_budgets(call: &Call<'_>, pod: &Value, name: &str, dry_run: bool) -> Resul
     if found.len() > 1 {
         return Err(ApiError::new(
             500,
-            "InternalError",
-            format!("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support. ({name})"),
+            "",
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
         ));
     }
     let Some((key, mut budget)) = found.pop() else { return Ok(()) };
@@ -96,6 +121,20 @@ fn ask_budgets(call: &Call<'_>, pod: &Value, name: &str, dry_run: bool) -> Resul
     }
     if !dry_run {
         budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
+        let now = meta::seconds(call.server.options.clock.now());
+        let (status, reason) = if allowed > 1 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+        let condition = json!({
+            "type": "DisruptionAllowed", "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": now, "observedGeneration": json::int(&budget, "status.observedGeneration").unwrap_or(0),
+        });
+        let list = json::object_mut(&mut budget, "status").entry("conditions").or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            match list.iter().position(|c| c["type"] == "DisruptionAllowed") {
+                Some(i) if list[i]["status"] == status => {}
+                Some(i) => list[i] = condition,
+                None => list.push(condition),
+            }
+        }
         budget["status"]["disruptedPods"][name] = meta::seconds(call.server.options.clock.now()).into();
         commit(call.server, &budgets.stored, &key, budget, false);
     }

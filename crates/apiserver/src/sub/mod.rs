@@ -53,8 +53,15 @@ fn sub_target(call: &Call<'_>, group: &str, version: &str, plural: &str) -> Resu
 /// A made-up log that says so.
 fn log(call: &Call<'_>) -> Result<Response, ApiError> {
     let name = call.route.name.unwrap_or("");
-    if call.server.store.get(&call.resource.storage_key(), &call.key(name)).is_none() {
+    let Some((_, pod)) = write::load(call.server, &call.resource, &call.key(name)) else {
         return Err(ApiError::not_found(&call.resource, name));
+    };
+    if json::text(&pod, "spec.nodeName").is_empty() {
+        return Ok(Response {
+            status: StatusCode::NO_CONTENT,
+            headers: http::HeaderMap::new(),
+            body: crate::request::Body::Full(bytes::Bytes::new()),
+        });
     }
     Ok(Response::text(StatusCode::OK, format!("pod {name} runs on a simulated node: there is no process behind this log\n")))
 }
@@ -68,10 +75,8 @@ pub(crate) fn restrict(sub: &str, doc: &mut Value, old: &Value) {
     }
     match sub {
         "finalize" => {
-            json::object_mut(doc, "spec");
-            json::put(&mut doc["spec"], "finalizers", new["spec"].get("finalizers").cloned());
-            // Finalizers of the metadata may go with it.
-            json::put(&mut doc["metadata"], "finalizers", new["metadata"].get("finalizers").cloned());
+            *doc = new;
+            json::put(doc, "status", old.get("status").cloned());
         }
         "ephemeralcontainers" => json::put(&mut doc["spec"], "ephemeralContainers", new["spec"].get("ephemeralContainers").cloned()),
         "resize" => {

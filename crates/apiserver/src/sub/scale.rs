@@ -104,6 +104,10 @@ fn check(scale: &Value, old: &Value, name: &str, target: &Target) -> Result<(), 
             "the name of the object ({have}) does not match the name on the URL ({name})"
         )));
     }
+    let kind = json::text(scale, "kind");
+    if !matches!(kind, "" | "Scale") {
+        return Err(ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a Scale: unknown conversion")));
+    }
     let schema = Schema::builtin();
     let root = schema.find("autoscaling/v1.Scale").expect("a built-in type");
     schema

@@ -34,7 +34,7 @@ pub(crate) fn issue(call: &mut Call<'_>) -> Result<Response, ApiError> {
             "spec.expirationSeconds",
             format!("Invalid value: {s}: may not specify a duration less than 10 minutes"),
         );
-        return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", &name, &[cause]));
+        return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", "", &[cause]));
     }
     if let Some(bound) = doc["spec"].get("boundObjectRef").filter(|b| !b.is_null()) {
         let (plural, who) = match json::text(bound, "kind") {
@@ -72,12 +72,14 @@ pub(crate) fn issue(call: &mut Call<'_>) -> Result<Response, ApiError> {
         tokens.insert(token.clone(), (user, Some(until)));
     }
     let spec = json::object_mut(&mut doc, "spec");
-    spec.entry("audiences").or_insert_with(|| json!(["https://kubernetes.default.svc.cluster.local"]));
+    spec.entry("audiences").or_insert_with(|| json!(["https://kubernetes.default.svc"]));
     spec.entry("boundObjectRef").or_insert(Value::Null);
     spec.insert("expirationSeconds".into(), seconds.into());
     let answer = json!({
         "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
-        "metadata": {"name": name, "namespace": ns, "creationTimestamp": meta::seconds(now)},
+        "metadata": {
+            "name": name, "namespace": ns, "uid": account["metadata"]["uid"], "creationTimestamp": meta::seconds(now),
+        },
         "spec": doc["spec"],
         "status": {"token": token, "expirationTimestamp": meta::seconds(until)},
     });

@@ -60,8 +60,23 @@ fn included(object: &Value, include: &str) -> Value {
     match include {
         "None" => Value::Null,
         "Object" => object.clone(),
-        _ => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]}),
+        _ => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata(object)}),
     }
+}
+
+/// Metadata as a row carries it. A real server takes it from its internal form of the object, in which a DaemonSet's template generation
+/// is a field and not yet an annotation.
+fn metadata(object: &Value) -> Value {
+    const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+    let mut metadata = object["metadata"].clone();
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+        && annotations.remove(TEMPLATE_GENERATION).is_some()
+        && annotations.is_empty()
+        && let Some(metadata) = metadata.as_object_mut()
+    {
+        metadata.remove("annotations");
+    }
+    metadata
 }
 
 /// Who makes the cells of a kind.

@@ -49,6 +49,7 @@ pub(crate) fn create_document(
         managed::Op::Apply(list) => list.to_vec(),
     };
     let generated = fill_metadata(&env, target, &mut doc);
+    call.warnings.extend(kinds::dedup_owners(&mut doc));
     let rules = kinds::rules(&r);
     if r.has_status() && !rules.keeps_status_on_create {
         json::take(&mut doc, "status");
@@ -81,16 +82,19 @@ pub(crate) fn create_document(
         }
     }
     admission::validate(&env, target, &doc, None)?;
+    let charge = admission::quota::check(&env, target, &doc, None)?;
     let prefix = json::text(&doc, "metadata.generateName");
-    if server.store.get(&log, &key(&ns, &name)).is_some() {
+    if let Some((_, there)) = super::load(&server, &r, &key(&ns, &name)) {
         let mut e = ApiError::already_exists(&target.served, &name);
+        if there["metadata"].get("deletionTimestamp").is_some() {
+            e.message = format!("object is being deleted: {}", e.message);
+        }
         if !prefix.is_empty() {
             e.message.push_str(", the server was not able to generate a unique name for the object");
             e.retry_after = Some(1);
         }
         return Err(e);
     }
-    let charge = admission::quota::check(&env, target, &doc, None)?;
     kinds::allocate(&env, &r, &mut doc, None).map_err(|causes| target.invalid(&name, &causes))?;
     managed::put(&mut doc, owned);
     call.warnings.extend(env.warnings.take());

@@ -170,6 +170,9 @@ pub(crate) fn delete_one(
     let held = !json::list(&doc, "metadata.finalizers").is_empty();
     if (held || wait) && doc["metadata"].get("deletionTimestamp").is_none() {
         mark(&mut doc, now);
+        if r.plural == "namespaces" && r.group.is_empty() {
+            json::put(&mut doc["metadata"], "deletionGracePeriodSeconds", None);
+        }
         changed = true;
     }
     if held || wait {
@@ -314,7 +317,7 @@ pub(crate) fn remove(server: &Server, r: &Resource, k: &str, doc: Value) -> Valu
 pub(crate) fn delete_collection(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let target = Target::of(call.server, &call.resource)?;
     let options = DeleteOptions::of(call)?;
-    let accept = accept::negotiate(&call.req.headers, false)?;
+    let accept = accept::negotiate(&call.req.headers, accept::Scope::List)?;
     let server = call.server.clone();
     let _turn = server.my_turn();
     let page = read::page(call)?;

@@ -91,7 +91,7 @@ pub(crate) fn write_options(call: &Call<'_>, kind: &'static str, apply: bool) ->
 pub(crate) fn dry_run_causes(values: &[&str]) -> Vec<Cause> {
     values
         .iter()
-        .filter(|v| !v.is_empty() && **v != "All")
+        .filter(|v| **v != "All")
         .map(|_| {
             Cause::new(
                 "FieldValueNotSupported",
@@ -148,6 +148,7 @@ pub(crate) fn read_body(req: &Request) -> Result<ReadBody, ApiError> {
 pub(crate) fn read_json(body: &[u8]) -> Result<ReadBody, ApiError> {
     match json::parse(body) {
         Ok((doc @ Value::Object(_), duplicates)) => Ok(ReadBody { doc, duplicates }),
+        Ok((Value::Null, _)) => Ok(ReadBody { doc: Value::Object(serde_json::Map::new()), duplicates: Vec::new() }),
         Ok(_) => Err(ApiError::bad_request(
             "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct",
         )),
@@ -261,7 +262,7 @@ fn check_type(server: &Server, r: &Resource, kind: &str, version: &str) -> Resul
             "the API version in the data ({version}) does not match the expected API version ({want})"
         )));
     }
-    if server.registry.by_kind(g, v, kind).is_some() {
+    if server.registry.by_kind(g, v, kind).is_some() || (kind_ok && g == r.group) {
         if kind_ok {
             return Err(ApiError::bad_request(format!(
                 "the API version in the data ({version}) does not match the expected API version ({want})"
@@ -301,7 +302,7 @@ pub(crate) fn stored(r: &Resource, key: &str, doc: &mut Value, rv: u64) -> Store
         .map(|m| m.iter().map(|(k, v)| (Box::from(k.as_str()), Box::from(v.as_str().unwrap_or("")))).collect())
         .unwrap_or_default();
     let fields = fields::values(&r.storage_key(), doc);
-    Stored { key: Arc::from(key), rv, bytes: Bytes::from(bytes), labels, fields }
+    Stored { key: Arc::from(key), bytes: Bytes::from(bytes), labels, fields }
 }
 
 /// Commits a document and returns it with its resourceVersion. The caller holds the turn.

@@ -32,17 +32,15 @@ fn kind_of(call: &Call<'_>) -> Result<Kind, ApiError> {
         "application/merge-patch+json" => Ok(Kind::Merge),
         "application/strategic-merge-patch+json" if !custom => Ok(Kind::Strategic),
         "application/apply-patch+yaml" => Ok(Kind::Apply),
+        "application/strategic-merge-patch+json" => Err(ApiError::new(
+            415,
+            "UnsupportedMediaType",
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        )),
         _ => {
-            let list = if custom {
-                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-            } else {
-                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
-            };
-            Err(ApiError::new(
-                415,
-                "UnsupportedMediaType",
-                format!("the body of the request was in an unknown format - accepted media types include: {list}"),
-            ))
+            let mut e = ApiError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+            e.details = serde_json::json!({});
+            Err(e)
         }
     }
 }
@@ -117,15 +115,7 @@ fn changed_document(
         json::put(&mut after, k, Some(want.into()));
     }
     let (mut doc, unknown) = target.decode(call.server, after).map_err(|e| {
-        let mut err = ApiError::new(
-            if kind == Kind::Json { 422 } else { 400 },
-            if kind == Kind::Json { "Invalid" } else { "BadRequest" },
-            e.to_string(),
-        );
-        if kind == Kind::Json {
-            err.message = format!(" {:?} is invalid: patch: Invalid value: {:?}: {e}", "", String::from_utf8_lossy(body));
-        }
-        err
+        patch_refused(body, &e.to_string())
     })?;
     findings.extend(unknown);
     match validation {
@@ -135,6 +125,11 @@ fn changed_document(
     }
     let name = call.route.name.unwrap_or("");
     let have = json::text(&doc, "metadata.name");
+    if have.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
     if have != name {
         return Err(ApiError::bad_request(format!(
             "the name of the object ({have}) does not match the name on the URL ({name})"
@@ -145,12 +140,13 @@ fn changed_document(
 }
 
 fn strict_patch(body: &[u8], findings: &[String]) -> ApiError {
+    patch_refused(body, &format!("strict decoding error: {}", findings.join(", ")))
+}
+
+/// 422 that names the patch itself.
+fn patch_refused(body: &[u8], why: &str) -> ApiError {
     let value = String::from_utf8_lossy(body).into_owned();
-    let cause = Cause::new(
-        "FieldValueInvalid",
-        "patch",
-        format!("Invalid value: {value:?}: strict decoding error: {}", findings.join(", ")),
-    );
+    let cause = Cause::new("FieldValueInvalid", "patch", format!("Invalid value: {value:?}: {why}"));
     let mut e = ApiError::new(422, "Invalid", format!(" \"\" is invalid: patch: {}", cause.message));
     e.details = serde_json::json!({});
     e.with_causes(&[cause])
@@ -173,6 +169,7 @@ fn json_patch_of(body: &[u8]) -> Result<Value, ApiError> {
 fn parse_patch(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
     match json::parse(body) {
         Ok((v @ Value::Object(_), d)) => Ok((v, d)),
+        Ok((Value::Null, _)) => Err(ApiError::bad_request("Invalid JSON Patch")),
         Ok(_) => Err(ApiError::bad_request("error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}")),
         Err(e) => Err(ApiError::bad_request(format!("error decoding patch: {e}"))),
     }
@@ -202,9 +199,6 @@ fn apply_patch(
         }
         if !given_uid.is_empty() {
             return Err(ApiError::conflict(&r, &name, format!("uid mismatch: the provided object specified uid {given_uid}, and no existing object was found")));
-        }
-        if !given_rv.is_empty() {
-            return Err(ApiError::not_found(&r, &name));
         }
         let merged = apply::merge(call, target, None, &config, opts)?;
         let (mut doc, _) = target.decode(call.server, merged.doc).map_err(|e| ApiError::bad_request(e.to_string()))?;

@@ -50,11 +50,28 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
         return Err(ApiError::conflict(
             &target.served,
             &name,
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {have}"),
+            format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {have}",
+                storage_path(&target.stored, &call.key(&name))
+            ),
         ));
     }
     let doc = change(call, &target, &old, doc, &opts, managed::Op::Update, true)?;
     object_response(call, StatusCode::OK, target.answer(doc))
+}
+
+/// Where the reference keeps an object.
+fn storage_path(r: &crate::registry::Resource, key: &str) -> String {
+    let folder = match (r.group.as_str(), r.plural.as_str()) {
+        ("", "services") => "services/specs".to_owned(),
+        ("", "endpoints") => "services/endpoints".to_owned(),
+        ("", "nodes") => "minions".to_owned(),
+        ("", "replicationcontrollers") => "controllers".to_owned(),
+        ("networking.k8s.io", "ingresses") => "ingress".to_owned(),
+        (g, p) if r.custom => format!("{g}/{p}"),
+        (_, p) => p.to_owned(),
+    };
+    format!("/registry/{folder}/{key}")
 }
 
 fn check_name(call: &Call<'_>, doc: &Value) -> Result<(), ApiError> {
@@ -112,13 +129,12 @@ pub(crate) fn change(
     if unconditional && put && !rules.unconditional_update {
         let mut e = Errors::default();
         e.invalid("metadata.resourceVersion", &Value::from(0), "must be specified for an update");
-        return Err(target.invalid(&name, &e.causes));
+        // The reference names the resource here, not the kind.
+        return Err(ApiError::invalid(&target.served.group, &target.served.plural, &name, &e.causes));
     }
     if !unconditional && rv != json::text(old, "metadata.resourceVersion") {
         if rv.parse::<u64>().is_err() {
-            let mut e = Errors::default();
-            e.invalid("metadata.resourceVersion", &Value::from(rv.as_str()), "strconv.ParseUint: parsing: invalid syntax");
-            return Err(target.invalid(&name, &e.causes));
+            return Err(ApiError::new(500, "", format!("strconv.ParseUint: parsing {rv:?}: invalid syntax")));
         }
         return Err(ApiError::conflict(&target.served, &name, MODIFIED));
     }
@@ -131,6 +147,7 @@ pub(crate) fn change(
         managed::Op::Apply(list) => list.to_vec(),
     };
     restore(target, sub, old, &mut doc, rules);
+    call.warnings.extend(kinds::dedup_owners(&mut doc));
     let mut errors = Errors::default();
     match sub {
         None => {
@@ -140,14 +157,25 @@ pub(crate) fn change(
         Some("status") => (rules.prepare_status)(&mut doc, old, &env),
         Some(_) => {}
     }
+    // What is read from the store is filled in anew, so that a write cannot leave defaults out.
+    target.schema.schema().apply_defaults(target.schema.root(), &mut doc);
     finish(target, &mut doc);
     raise_generation(&r, sub, old, &mut doc);
     managed::put(&mut doc, owned);
     kinds::validate_meta_update(&r, &doc, old, &mut errors);
+    kinds::validate_meta_update(&r, &doc, old, &mut errors);
     match sub {
         None => {
+            if rules.meta_again {
+                kinds::validate_meta(&r, &doc, &mut errors);
+            }
+            if rules.update_first {
+                (rules.validate_update)(&doc, old, &mut errors, &env);
+            }
             (rules.validate)(&doc, &mut errors, &env);
-            (rules.validate_update)(&doc, old, &mut errors, &env);
+            if !rules.update_first {
+                (rules.validate_update)(&doc, old, &mut errors, &env);
+            }
         }
         Some("status") => (rules.validate_status)(&doc, old, &mut errors, &env),
         Some(s) => kinds::validate_sub(&r, s, &doc, old, &mut errors),
@@ -164,13 +192,18 @@ pub(crate) fn change(
     }
     kinds::allocate(&env, &r, &mut doc, Some(old)).map_err(|causes| target.invalid(&name, &causes))?;
     if opts.dry_run {
+        kinds::release(&server, &r, &doc, Some(old));
         return Ok(doc);
     }
     let charge = admission::quota::check(&env, target, &doc, Some(old))?;
     charge.settle(&server);
     let k = call.key(&name);
     if super::delete::is_finished(&r, &doc) {
-        return Ok(super::delete::remove(&server, &r, &k, doc));
+        // The answer shows the version before the removal.
+        let rv = doc["metadata"]["resourceVersion"].clone();
+        let mut gone = super::delete::remove(&server, &r, &k, doc);
+        gone["metadata"]["resourceVersion"] = rv;
+        return Ok(gone);
     }
     Ok(commit(&server, &r, &k, doc, false))
 }
@@ -180,17 +213,18 @@ fn restore(target: &Target, sub: Option<&str>, old: &Value, doc: &mut Value, rul
     let r = &target.stored;
     let from = |k: &str| old["metadata"].get(k).cloned();
     let meta = json::object_mut(doc, "metadata");
-    for k in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"] {
+    for k in ["creationTimestamp", "generation"] {
         match from(k) {
-            // A generateName may be sent along, but never changes anything.
-            Some(v) => {
-                meta.insert(k.into(), v);
-            }
-            None if k == "generateName" => {}
-            None => {
-                meta.shift_remove(k);
-            }
-        }
+            Some(v) => meta.insert(k.into(), v),
+            None => meta.shift_remove(k),
+        };
+    }
+    // A deletion can neither be taken back nor begun by a write.
+    if let Some(at) = from("deletionTimestamp") {
+        meta.insert("deletionTimestamp".into(), at);
+    }
+    if let (Some(grace), false) = (from("deletionGracePeriodSeconds"), meta.contains_key("deletionGracePeriodSeconds")) {
+        meta.insert("deletionGracePeriodSeconds".into(), grace);
     }
     meta.shift_remove("selfLink");
     if meta.get("uid").and_then(Value::as_str).unwrap_or("").is_empty()
@@ -229,6 +263,16 @@ fn raise_generation(r: &crate::registry::Resource, sub: Option<&str>, old: &Valu
         Generation::Spec => differs("spec"),
         Generation::SpecAndAnnotations => {
             differs("spec") || doc["metadata"].get("annotations") != old["metadata"].get("annotations")
+        }
+        Generation::Everything => {
+            let rest = |v: &Value| {
+                let mut v = v.clone();
+                for k in ["managedFields", "resourceVersion", "generation"] {
+                    json::take(&mut v["metadata"], k);
+                }
+                v
+            };
+            rest(doc) != rest(old)
         }
         Generation::AllButMeta => {
             let rest = |v: &Value| {

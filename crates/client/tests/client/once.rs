@@ -76,8 +76,8 @@ async fn a_post_that_is_not_answered_in_time_is_sent_once() {
 #[tokio::test(start_paused = true)]
 async fn a_post_answered_201_with_garbage_is_sent_once() {
     for garbage in ["", "<html>", "{\"kind\": \"Pod\"", "[]", "null", "{\"metadata\": {}}"] {
-        done_all_the_same(|| Reply::Raw(201, Bytes::from(garbage))).await;
-        not_done(|_, _| Reply::Raw(201, Bytes::from(garbage)), "the server answered with something that is no object").await;
+        done_all_the_same(move || Reply::Raw(201, Bytes::from(garbage))).await;
+        not_done(move |_, _| Reply::Raw(201, Bytes::from(garbage)), "the server answered with something that is no object").await;
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use evenkeel_client::PaceOptions;
 use evenkeel_plan::{Done, FailureKind, Outcome};
 
 use crate::{
     server::{after, status},
-    world::{World, create, delete, failure, patch, stored, world},
+    world::{World, create, delete, failure, leading, patch, stored, world, world_with},
 };
 
 /// A server that lets `permitted` creates through and denies the rest, each after a few ms.
@@ -74,6 +75,25 @@ async fn after_a_failure_in_the_last_batch_no_more_are_started() {
     assert!(failed <= 64, "{failed} were under way at once");
     assert_eq!(done + failed + skipped, 500);
     assert_eq!(world.server.seen().len(), done + failed);
+}
+
+/// Not even those that wait for the pace already.
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_creates_that_wait_for_the_pace_do_not_leave() {
+    let mut left = 20;
+    let pace = PaceOptions { max_in_flight: 2.0, ..Default::default() };
+    let world = world_with(pace, leading(), move |seen, stored| {
+        if left == 0 {
+            return after(5, status(403, "Forbidden", "exceeded quota"));
+        }
+        left -= 1;
+        let reply = stored.answer(seen);
+        after(5, reply)
+    });
+    let outcome = world.steps(&[creates(100)]).await;
+    let (done, failed, skipped) = counts(&outcome);
+    assert_eq!((done, done + failed + skipped), (20, 100));
+    assert!(failed <= 2, "{failed}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -88,6 +88,7 @@ pub async fn run_demo(demo: Demo, api: Api, limit: Option<Duration>, live: bool)
         let object = apply(&api, file, text)?;
         if object["kind"] == "Deployment" {
             progress.expect(object["metadata"]["name"].as_str().unwrap_or_default());
+            progress.deployment(&object, false);
         }
     }
     let mut screen = Screen::new(live);

@@ -79,6 +79,21 @@ pub fn status(number: u32, now: Timestamp) -> Value {
     })
 }
 
+/// The Lease by which the kubelet of the node with this number shows that it lives.
+pub fn lease(number: u32, now: Timestamp) -> Value {
+    let name = node_name(number);
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name, "namespace": "kube-node-lease"},
+        "spec": {
+            "holderIdentity": name,
+            "leaseDurationSeconds": 40,
+            "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+        },
+    })
+}
+
 /// A time as `metav1.Time` writes it: whole seconds, UTC.
 pub fn seconds(time: Timestamp) -> String {
     let whole = Timestamp::from_second(time.as_second()).expect("a part of a valid time is valid");

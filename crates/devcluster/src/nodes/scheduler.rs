@@ -87,7 +87,8 @@ pub fn pick<'a>(pod: &Value, nodes: &'a BTreeMap<String, NodeView>) -> Result<&'
         }
     }
     best.map(|(_, name)| name).ok_or_else(|| {
-        let reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let mut reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        reasons.sort();
         match reasons.is_empty() {
             true => "no nodes available to schedule pods".to_owned(),
             false => format!("0/{} nodes are available: {}.", nodes.len(), reasons.join(", ")),

@@ -179,7 +179,7 @@ impl Work<'_> {
                 Err(error) => return self.finish = Finish::Failed(error),
                 // One direction per pass: what shrinking may count on has changed.
                 Ok(Some(edit)) => return self.edit(vec![edit]),
-                Ok(None) => NewSize { replicas: set.replicas, available: set.status.available_replicas },
+                Ok(None) => NewSize { replicas: set.replicas, available: set.status.available_replicas.min(set.replicas) },
             },
         };
         let shrink = rolling::shrink(deployment, &self.sets, new);

@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct NewSize {
     /// `spec.replicas`.
     pub(crate) replicas: i32,
-    /// `status.availableReplicas`.
+    /// `status.availableReplicas`, but no more than the size: pods beyond it are condemned.
     pub(crate) available: i32,
 }
 
@@ -64,6 +64,8 @@ pub(crate) fn shrink(deployment: &Deployment, sets: &Sets, new: NewSize) -> Shri
         budget -= share;
         *sizes.entry(&set.meta.uid).or_default() -= share;
     }
+    // A set whose turn did not come lags just the same: upstream counts its condemned pods as available here.
+    out.lagging |= old.iter().any(|s| s.status.available_replicas > s.replicas);
     if !out.lagging {
         let available = sum(old.iter().map(|s| s.status.available_replicas)) + i64::from(new.available);
         let mut allowance = available - min_available;

@@ -57,7 +57,7 @@ impl Working {
 
     /// Counters of all sets (workloads 2.11). A set made in this pass has its size and nothing else yet.
     pub(crate) fn count(&mut self, deployment: &Deployment, sets: &Counted<'_>, terminating: bool, now: Timestamp) {
-        let total = |field: fn(&ReplicaSet) -> i32| sum(sets.all().map(|s| field(s)));
+        let total = |field: fn(&ReplicaSet) -> i32| sum(sets.all().map(field));
         let wanted = total(|s| s.replicas) + i64::from(sets.made.unwrap_or(0));
         let available = total(|s| s.status.available_replicas);
         let status = &mut self.status;

@@ -170,9 +170,9 @@ fn a_deployment_on_its_way_out_only_keeps_its_status_up() {
         .and(set("web", 5).with("/metadata/labels", json!({})).full(9));
     assert!(world.plan().is_empty(), "no adoption, release, size, annotation (S9) or removal");
     let report = world.report();
-    let status = &world::status(&report)["status"];
+    let status = &crate::world::status(&report)["status"];
     assert_eq!((&status["availableReplicas"], &status["replicas"]), (&json!(2), &json!(2)));
-    assert_eq!(world::conditions(world::status(&report)), ["Available=False/MinimumReplicasUnavailable"], "progress is not judged");
+    assert_eq!(crate::world::conditions(crate::world::status(&report)), ["Available=False/MinimumReplicasUnavailable"], "progress is not judged");
     let none = Cluster::new(deployment("web").replicas(4).deleting());
     assert!(none.plan().is_empty(), "and nothing is made");
 }

@@ -160,7 +160,7 @@ fn an_earlier_create_of_ours_is_used() {
     let early = world.snapshot();
     world.pass();
     let name = world.name_of("app:1");
-    let now = world::at(world.now);
+    let now = crate::world::at(world.now);
     use evenkeel_plan::ControlLoop;
     // The cache still does not show it: wait for it, under the same name.
     let plan = world.looper.plan(&early, now);
@@ -342,4 +342,18 @@ fn whole_objects_name_their_kind() {
     let report = world.report();
     assert_eq!((&status(&report)["apiVersion"], &status(&report)["kind"]), (&json!("apps/v1"), &json!("Deployment")));
     assert_eq!(said(&world, &plan), [["web-1 1→3"]]);
+}
+
+/// workloads 2.18.47: the world of these tests refuses a changed selector in any write, and here there is one that could tempt.
+#[test]
+fn selectors_are_never_changed() {
+    let mut world = Cluster::new(deployment("web").image("app:2").replicas(2)).and(set("web", 1).full(2).sized_for(2, 3)).and(set("web", 2).sized_for(2, 3));
+    let wider = json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]});
+    world.edit(|d| d.with("/spec/selector", wider.clone()).note("deprecated.deployment.rollback.to", "1"));
+    world.settle_with(|w| w.ready_pods(""));
+    assert_eq!(world.deployment()["spec"]["selector"], wider);
+    for n in [1, 2] {
+        assert_eq!(world.set(&format!("web-{n}"))["spec"]["selector"], json!({"matchLabels": {"app": "web", "pod-template-hash": format!("h{n}")}}));
+    }
+    assert_eq!(world.set("web-1")["spec"]["replicas"], 2, "and the rollback went through");
 }

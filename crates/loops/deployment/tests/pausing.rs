@@ -47,7 +47,7 @@ fn pause_and_resume_show_in_the_condition_and_restart_the_clock() {
     let report = paused.report();
     let progressing = condition(status(&report), "Progressing");
     assert_eq!((&progressing["status"], &progressing["reason"], &progressing["message"]), (&json!("Unknown"), &json!("DeploymentPaused"), &json!("Deployment is paused")));
-    assert_eq!(progressing["lastTransitionTime"], at(world::T0).to_string());
+    assert_eq!(progressing["lastTransitionTime"], at(crate::world::T0).to_string());
     assert_eq!(report.next, evenkeel_plan::Next::OnChange, "no timer while paused");
     // Again paused: nothing to say. (A condition that is as it should be stays as it is.)
     let again = Cluster::new(deployment("web").complete().paused().progressing("Unknown", "DeploymentPaused", 60)).and(old());
@@ -56,7 +56,7 @@ fn pause_and_resume_show_in_the_condition_and_restart_the_clock() {
     let report = resumed.report();
     let progressing = condition(status(&report), "Progressing");
     assert_eq!((&progressing["status"], &progressing["reason"], &progressing["message"]), (&json!("Unknown"), &json!("DeploymentResumed"), &json!("Deployment is resumed")));
-    assert_eq!(progressing["lastUpdateTime"], at(world::T0).to_string(), "the clock starts anew");
+    assert_eq!(progressing["lastUpdateTime"], at(crate::world::T0).to_string(), "the clock starts anew");
     assert_eq!(progressing["lastTransitionTime"], at(60).to_string(), "its status was Unknown before");
     for d in [deployment("web").paused(), deployment("web")] {
         let late = Cluster::new(d.image("app:2").complete().progressing("False", "ProgressDeadlineExceeded", 60)).and(old()).and(set("web", 2).size(1).sized_for(1, 2));

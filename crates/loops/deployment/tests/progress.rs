@@ -73,7 +73,8 @@ fn a_rollout_that_timed_out_goes_on_when_it_can() {
 /// workloads 2.12.3: every step forward is written, because it restarts the clock.
 #[test]
 fn progress_restarts_the_clock() {
-    let changes: [(&str, fn(crate::world::Set) -> crate::world::Set); 3] = [
+    type Step = fn(crate::world::Set) -> crate::world::Set;
+    let changes: [(&str, Step); 3] = [
         ("updated", |s| s.with("/status/replicas", 2)),
         ("ready", |s| s.with("/status/readyReplicas", 1)),
         ("available", |s| s.available(1)),

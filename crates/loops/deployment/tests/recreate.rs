@@ -143,8 +143,8 @@ fn a_change_of_mind_while_waiting_costs_nothing() {
 #[test]
 fn availability_needs_all_pods() {
     let world = |n: i64| Cluster::new(deployment("web").replicas(3).recreate()).and(set("web", 1).size(3).available(n).sized_for(3, 3));
-    assert_eq!(world::condition(status(&world(2).report()), "Available")["status"], "False");
-    assert_eq!(world::condition(status(&world(3).report()), "Available")["status"], "True");
+    assert_eq!(crate::world::condition(status(&world(2).report()), "Available")["status"], "False");
+    assert_eq!(crate::world::condition(status(&world(3).report()), "Available")["status"], "True");
 }
 
 /// workloads 2.2.10: a type of strategy that nobody here knows.

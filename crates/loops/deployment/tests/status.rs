@@ -105,9 +105,9 @@ fn availability_is_judged_by_the_bound() {
 /// workloads 2.11, condition set rule.
 #[test]
 fn conditions_change_by_status_and_reason_only() {
-    let with = |status: &str, reason: &str| {
+    let with = |holds: &str, reason: &str| {
         let old = json!([
-            {"type": "Available", "status": status, "reason": reason, "message": "old words", "lastUpdateTime": "2026-01-01T00:00:01Z", "lastTransitionTime": "2026-01-01T00:00:01Z", "extra": "kept"},
+            {"type": "Available", "status": holds, "reason": reason, "message": "old words", "lastUpdateTime": "2026-01-01T00:00:01Z", "lastTransitionTime": "2026-01-01T00:00:01Z", "extra": "kept"},
             {"type": "Theirs", "status": "True", "reason": "x", "message": "y"}]);
         let d = deployment("web").deadline(i64::from(i32::MAX)).status(json!({"conditions": old}));
         let report = Cluster::new(d).and(set("web", 1).full(1).sized_for(1, 2)).report();

@@ -132,8 +132,8 @@ fn after_managing<S: SetKind>(snap: &Snapshot<S>, plan: &Plan, outcome: &Outcome
     if let Some(text) = quiet {
         return Next::Retry(text);
     }
-    let capped = snap.missing().max(snap.surplus()) > snap.options.burst;
-    if capped && progressed(outcome) {
+    let more = snap.missing().max(snap.surplus()) > snap.options.burst || snap.claims_pending();
+    if more && progressed(outcome) {
         return Next::At(now);
     }
     status::next_availability(snap, now).map_or(Next::OnChange, Next::At)

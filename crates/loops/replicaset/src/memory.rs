@@ -95,9 +95,10 @@ fn entry<'m>(entries: &'m mut BTreeMap<Key, Entry>, key: &Key, uid: &Uid) -> &'m
 /// Keeps what a pass has learnt.
 pub(crate) fn remember<S: SetKind>(memory: &Memory, snap: &Snapshot<S>, plan: &Plan, outcome: &Outcome) {
     let Some(set) = &snap.set else { return };
-    // A pass that does not manage learns nothing about names, and writes no failure; a pass of claims writes no status at all.
+    // Only a pass that manages learns about names and tells failures; a pass of claims writes no status at all.
     let recall = match snap.course() {
-        Course::Gone | Course::Unusable(_) | Course::Claim => return,
+        Course::Gone | Course::Unusable(_) => return,
+        Course::Claim => Recall { claimed: outcome.all_done() && !outcome.steps.is_empty(), ..snap.recall },
         Course::Dying => Recall { failure_told: false, ..next_recall(snap) },
         Course::Manage => {
             let managed = conclude::managed(snap, plan, outcome);
@@ -136,5 +137,5 @@ fn next_recall<S: SetKind>(snap: &Snapshot<S>) -> Recall {
         }
         _ => 0,
     };
-    Recall { terminating_lost: lost, ..snap.recall }
+    Recall { terminating_lost: lost, claimed: false, ..snap.recall }
 }

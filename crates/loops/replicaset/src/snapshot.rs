@@ -50,6 +50,8 @@ pub struct Snapshot<S> {
 pub struct Recall {
     /// The pass before told a failure in the condition (B2).
     pub failure_told: bool,
+    /// The pass before adopted or released, and all went well.
+    pub claimed: bool,
     /// How often `terminatingReplicas` has been written and was not there afterwards (B19).
     pub terminating_lost: u8,
 }
@@ -65,7 +67,7 @@ pub(crate) enum Course {
     Claim,
     /// The set is being deleted: it is counted, and nothing else.
     Dying,
-    /// The number of pods is made right.
+    /// The number of pods is made right. Where claims are pending as well, there are too many pods without them.
     Manage,
 }
 
@@ -96,10 +98,17 @@ impl<S: SetKind> Snapshot<S> {
         if let Err(unusable) = selector::<S>(set) {
             return Course::Unusable(unusable);
         }
-        if !self.claims.adopt.is_empty() || !self.claims.release.is_empty() {
+        // Claims come first, but where orphans keep coming they must not keep the surplus from going: what is too many without them is too
+        // many with them as well.
+        if self.claims_pending() && !(self.recall.claimed && self.surplus() > 0) {
             return Course::Claim;
         }
         if set.meta.deleting.is_some() { Course::Dying } else { Course::Manage }
+    }
+
+    /// Whether pods are to be adopted or released.
+    pub(crate) fn claims_pending(&self) -> bool {
+        !self.claims.adopt.is_empty() || !self.claims.release.is_empty()
     }
 
     /// How many pods there should be. Negative numbers, which the server refuses, count as none.

@@ -238,10 +238,48 @@ both! {
 
     /// A reference with our uid but another name or kind is a mistake that is not ours to act on.
     fn a_reference_with_our_uid_and_another_name_is_not_ours<S>() {
-        let mut odd = reference::<S>("web", true);
-        odd["name"] = "wob".into();
-        let world = World::new().with::<S>(set("web").replicas(0)).with_pods::<S>([pod("a").owners(json!([odd]))]);
+        let odd = |field: &str, text: &str| {
+            let mut odd = reference::<S>("web", true);
+            odd[field] = text.into();
+            json!([odd])
+        };
+        let world = World::new().with::<S>(set("web").replicas(0))
+            .with_pods::<S>([pod("a").owners(odd("name", "wob")), pod("b").owners(odd("kind", "Wob"))]);
         assert!(world.look(&SetLoop::<S>::default(), "web").is_empty());
+    }
+
+    /// Somebody who makes matching orphans without end does not make the set grow without end; nor do deletes that fail keep pods from being
+    /// adopted.
+    fn a_flood_of_orphans_does_not_keep_the_surplus_from_going<S>() {
+        let lp = SetLoop::<S>::default();
+        let mut world = World::new().with::<S>(set("web").replicas(2));
+        world.settle(&lp, "web");
+        for n in 0..30 {
+            world.add_pods::<S>([pod(&format!("flood{n}")), pod(&format!("more{n}"))]);
+            let pass = world.pass(&lp, "web");
+            assert!(matches!(pass.report.next, Next::At(_)), "comes back for the rest by itself");
+            assert!(world.pods().len() <= 8, "{:?}", world.pods());
+        }
+        world.settle(&lp, "web");
+        assert_eq!(world.pods().len(), 2);
+        world.refuse = Box::new(|w| (w.verb() == "delete").then(|| failure(FailureKind::Other, "no")));
+        world.add_pods::<S>([pod("a")]);
+        world.settle(&lp, "web");
+        world.add_pods::<S>([pod("b")]);
+        world.settle(&lp, "web");
+        world.settle(&lp, "web");
+        assert_eq!((world.owners_of("a"), world.owners_of("b")), (vec!["*web".into()], vec!["*web".into()]));
+    }
+
+    /// workloads 3.4.5: a claim that fails keeps everything else from being done, a surplus too.
+    fn a_failing_claim_keeps_the_surplus<S>() {
+        let lp = SetLoop::<S>::default();
+        let mut world = World::new().with::<S>(set("web").replicas(0)).with_pods::<S>([pod("mine").of("web"), pod("free")]);
+        world.refuse = Box::new(|w| (w.verb() == "patch").then(|| failure(FailureKind::Other, "no")));
+        for _ in 0..3 {
+            assert_eq!(world.pass(&lp, "web").report.next, Next::Retry("no".into()));
+        }
+        assert_eq!(world.pods(), ["free", "mine"]);
     }
 
     /// Many orphans are adopted a burst at a time, and counted only when all are.
@@ -252,6 +290,13 @@ both! {
         let patches: Vec<usize> = passes.iter().map(|p| p.writes().iter().filter(|w| w.starts_with("patch")).count()).collect();
         assert_eq!(patches[..4], [5, 5, 2, 0]);
         assert_eq!(world.pods().len(), 12);
+        for n in 0..7 {
+            world.change(&PODS, &format!("p{n}"), |v| v["metadata"]["labels"] = json!({"x": "y"}));
+        }
+        world.add_pods::<S>((0..7).map(|n| pod(&format!("q{n}"))));
+        let passes = world.settle(&lp, "web");
+        let patches: Vec<usize> = passes.iter().map(|p| p.writes().iter().filter(|w| w.starts_with("patch")).count()).collect();
+        assert_eq!(patches[..4], [5, 5, 4, 0], "releases and adoptions together");
     }
 }
 

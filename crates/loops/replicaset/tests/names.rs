@@ -81,11 +81,5 @@ both! {
             world.settle(&lp, "web");
             assert_ne!(world.pods()[0], old);
         }
-        assert_eq!(S::resource(), lp_kind(&lp));
     }
-}
-
-fn lp_kind<S: Written>(lp: &SetLoop<S>) -> evenkeel_api::Kind {
-    use evenkeel_plan::ControlLoop;
-    lp.about().primary
 }

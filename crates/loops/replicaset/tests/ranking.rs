@@ -192,7 +192,7 @@ both! {
         let sink = told.clone();
         let lp = SetLoop::<S>::default().with_age_ratio_observer(Arc::new(move |ratio| sink.lock().unwrap().push(ratio)));
         let ready = |name: &str, age: i64, cost: &str| pod(name).of("web").ready_since(noon()).created(seconds_before(noon(), age)).cost(cost);
-        let mut world = World::new().with::<S>(set("web").replicas(1)).with_pods::<S>([ready("a", 30, "1"), ready("b", 20, "2"), pod("c").of("web")]);
+        let mut world = World::new().with::<S>(set("web").replicas(1)).with_pods::<S>([ready("a", 30, "1"), ready("b", 20, "2"), pod("c").of("web").created(seconds_before(noon(), 1))]);
         world.pass(&lp, "web");
         assert_eq!(*told.lock().unwrap(), [1.5]);
         world.deliver();
@@ -274,7 +274,9 @@ fn without_a_controller_there_are_no_related_pods() {
 fn a_replication_controller_does_not_spread() {
     type C = evenkeel_api::ReplicationController;
     let ready = |name: &str, node: &str| pod(name).of("web").node(node).ready_since(hours(5));
+    // Not even with a ReplicaSet of the same controller that selects the same pods.
     let mut world = World::new().with::<C>(set("web").replicas(2).controlled_by(&DEPLOYMENTS, "d", "uid-d"))
+        .with::<S>(of_deployment("twin").labels(json!({"app": "web"})))
         .with_pods::<C>([ready("a", "A").uid("1"), ready("b", "B").uid("2"), ready("c", "B").uid("3")]);
     assert_eq!(world.pass(&SetLoop::<C>::default(), "web").victims(), ["a"]);
     assert_eq!(world.server.distinct_uids(&PODS), 3);

@@ -278,6 +278,7 @@ impl Cluster {
             _ if !current => fail(FailureKind::Conflict, "the object has been modified"),
             Write::Replace { subresource, body, .. } => {
                 assert_eq!(body["metadata"]["uid"], stored["metadata"]["uid"]);
+                assert_eq!(body["spec"]["selector"], stored["spec"]["selector"], "selectors are immutable (workloads 2.18.47)");
                 let mut object = body.clone();
                 if subresource.is_some() {
                     object["spec"] = stored["spec"].clone();

@@ -1,5 +1,7 @@
 //! The shell of the simulated nodes: follows nodes and pods, waits for due times, carries decisions out. One task, one thing at a time.
 
+mod binding;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_apiserver::Clock;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
@@ -16,9 +18,11 @@ use super::behaviour::{Behaviour, End};
 use super::kubelet::{Facts, Shape, Stage, status_patch};
 use super::machines;
 use super::reporter::{About, Reporter, Source};
-use super::scheduler::{NodeView, Request, controller, pick};
+use super::scheduler::{NodeView, Request, controller};
 use crate::api::{Api, Change, Follow, PatchType, Refused};
 
+/// How often kubelets renew their Leases.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long the fleet waits before it asks again when the server refuses a list or fails a write.
 const RETRY: Duration = Duration::from_secs(1);
 /// First and longest wait before ended containers are run again.
@@ -103,12 +107,15 @@ impl Fleet {
         self.register();
         let mut nodes = Follow::new(self.scheduler.clone(), "/api/v1/nodes");
         let mut pods = Follow::new(self.scheduler.clone(), "/api/v1/pods");
+        let mut heartbeats = tokio::time::interval(HEARTBEAT);
+        heartbeats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut turns = 0_u32;
         loop {
             let next_due = self.due.keys().next().map_or_else(|| Instant::now() + Duration::from_secs(3600), |(at, _)| *at);
             tokio::select! {
                 biased;
                 () = sleep_until(next_due) => self.carry_out_due(),
+                _ = heartbeats.tick() => self.heartbeat(),
                 change = nodes.next() => match change {
                     Ok(change) => self.nodes_changed(change),
                     Err(error) => refused_list("nodes", &error).await,
@@ -124,48 +131,6 @@ impl Fleet {
                 tokio::task::yield_now().await;
             }
         }
-    }
-
-    fn register(&self) {
-        for number in 1..=self.options.count {
-            let now = self.clock.now();
-            let node = machines::node(number, now);
-            if let Err(error) = self.kubelet.create("/api/v1/nodes", &node) {
-                debug!(%error, number, "a node was there already, or was refused");
-            }
-            let path = format!("/api/v1/nodes/{}/status", machines::node_name(number));
-            if let Err(error) = self.kubelet.patch(&path, PatchType::Strategic, &json!({"status": machines::status(number, now)})) {
-                warn!(%error, number, "a node's status was refused");
-            }
-        }
-    }
-
-    fn nodes_changed(&mut self, change: Change) {
-        match change {
-            Change::All(nodes) => {
-                let names: BTreeSet<String> = nodes.iter().map(|node| text(&node["metadata"]["name"])).collect();
-                self.nodes.retain(|name, _| names.contains(name));
-                nodes.into_iter().for_each(|node| self.node_set(node));
-            }
-            Change::Set(node) => self.node_set(node),
-            Change::Gone(node) => {
-                self.nodes.remove(&text(&node["metadata"]["name"]));
-            }
-        }
-        self.schedule_waiting();
-    }
-
-    fn node_set(&mut self, node: Value) {
-        let name = text(&node["metadata"]["name"]);
-        if let Some(view) = self.nodes.get_mut(&name) {
-            view.node = node;
-            return;
-        }
-        let mut view = NodeView { node, ..NodeView::default() };
-        for pod in self.placed.values().filter(|pod| pod.node == name) {
-            count_in(&mut view, pod.request, pod.owner.as_deref());
-        }
-        self.nodes.insert(name, view);
     }
 
     fn pods_changed(&mut self, change: Change) {
@@ -290,59 +255,6 @@ impl Fleet {
                 }
             }
         }
-    }
-
-    fn schedule_waiting(&mut self) {
-        for (uid, waiting) in std::mem::take(&mut self.waiting) {
-            self.schedule(uid, waiting);
-        }
-    }
-
-    fn schedule(&mut self, uid: String, mut waiting: Waiting) {
-        let pod = &waiting.pod;
-        let (namespace, name) = (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]));
-        let node = match pick(pod, &self.nodes) {
-            Ok(node) => node.to_owned(),
-            Err(reason) => {
-                // While no node is known yet, the fleet is still starting: nothing to complain about.
-                if waiting.reason.as_deref() != Some(&reason) && !self.nodes.is_empty() {
-                    self.unschedulable(&uid, &namespace, &name, &reason);
-                    waiting.reason = Some(reason);
-                }
-                self.waiting.insert(uid, waiting);
-                return;
-            }
-        };
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/binding");
-        let target = json!({"apiVersion": "v1", "kind": "Node", "name": node});
-        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name, "namespace": namespace, "uid": uid}, "target": target});
-        match self.scheduler.create(&path, &binding) {
-            Ok(_) => {
-                self.place(&uid, &node, &waiting.pod);
-                let about = About { namespace: &namespace, name: &name, uid: &uid };
-                let message = format!("Successfully assigned {namespace}/{name} to {node}");
-                self.reporter.event(Source::Scheduler, about, "Normal", "Scheduled", &message);
-            }
-            // Gone, bound by somebody else, or another pod by now: the watch is bringing it.
-            Err(error) if error.not_found() || error.reason == "Conflict" => debug!(%error, namespace, name, "binding refused"),
-            Err(error) => {
-                warn!(%error, namespace, name, "binding failed");
-                self.waiting.insert(uid, waiting);
-            }
-        }
-    }
-
-    fn unschedulable(&mut self, uid: &str, namespace: &str, name: &str, reason: &str) {
-        let condition = json!({
-            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": reason,
-            "lastProbeTime": null, "lastTransitionTime": machines::seconds(self.clock.now()),
-        });
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/status");
-        let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": [condition]}});
-        if let Err(error) = self.scheduler.patch(&path, PatchType::Strategic, &patch) {
-            debug!(%error, namespace, name, "a pod's status was refused");
-        }
-        self.reporter.event(Source::Scheduler, About { namespace, name, uid }, "Warning", "FailedScheduling", reason);
     }
 
     fn after(&mut self, wait: Duration, uid: &str, step: Step) {
