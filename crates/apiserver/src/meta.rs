@@ -192,7 +192,7 @@ fn qualified_error() -> String {
 pub fn label_value(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.len() > 63 {
-        out.push("must be no more than 63 characters".to_owned());
+        out.push("must be no more than 63 bytes".to_owned());
     }
     if !s.is_empty() && !qualified_shape(s) {
         out.push(regex_error(

@@ -124,11 +124,7 @@ fn newer_than_now(server: &Server, rv: u64) -> Result<(), ApiError> {
 
 /// What a list or watch selects.
 pub(crate) fn filter(call: &Call<'_>) -> Result<Filter, ApiError> {
-    let labels = LabelSelector::parse(call.query.get("labelSelector")).map_err(|e| {
-        // What parses but holds a bad name or value is reported one layer further up.
-        let prefix = if e.0.contains("Invalid value") { "unable to parse requirement: " } else { "" };
-        ApiError::bad_request(format!("{prefix}{e}"))
-    })?;
+    let labels = LabelSelector::parse(call.query.get("labelSelector")).map_err(|e| ApiError::bad_request(e.to_string()))?;
     let mut fields = FieldSelector::parse(call.query.get("fieldSelector"), &call.resource).map_err(ApiError::bad_request)?;
     if let Some(name) = call.route.name {
         fields = fields.and_name(name);

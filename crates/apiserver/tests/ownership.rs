@@ -59,3 +59,16 @@ fn a_write_that_changes_nothing_is_none() {
     let (_, got) = t.put(&format!("{MAPS}/m"), made.clone());
     assert_eq!(got["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
 }
+
+#[test]
+fn dropping_the_only_applied_metadata_leaves_the_objects_identity() {
+    let t = talk();
+    let path = format!("{MAPS}/m?fieldManager=alpha");
+    let mut first = map(json!({"a": "1"}));
+    first["metadata"]["labels"] = json!({"x": "y"});
+    t.apply(&path, first);
+    let (code, got) = t.apply(&path, map(json!({"a": "1"})));
+    assert_eq!(code, 200, "{got}");
+    assert!(got["metadata"].get("labels").is_none());
+    assert_eq!(got["metadata"]["name"], "m");
+}

@@ -44,7 +44,7 @@ pub async fn start_manager(kubeconfig: &Path) -> Result<Option<Manager>, Manager
     let connect = evenkeel_client::ConnectOptions { kubeconfig: Some(kubeconfig.to_owned()), master: None };
     let world = World::connect(&connect, Arc::new(evenkeel_client::SystemClock)).await.map_err(|e| ManagerError(e.to_string()))?;
     // A second control plane runs beside the first, and each manager would ask for the same port.
-    let options = Options { secure_port: None, ..Options::default() };
+    let options = Options { secure_port: None, lease_name: "evenkeel".to_owned(), ..Options::default() };
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(async move {
         let outcome = run(options, world, stopped).await;

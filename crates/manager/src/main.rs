@@ -11,10 +11,6 @@ use tokio::{
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
-/// Small objects by the million are what this process allocates; this allocator keeps them dense.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1).peekable();
     if args.peek().is_some_and(|first| first == "plan") {
@@ -41,9 +37,10 @@ fn main() -> ExitCode {
     runtime().block_on(serve(options))
 }
 
-/// Two threads: the work is waiting for the server, and each more would cost memory.
+/// One thread: the work is waiting for the server. A second would cost memory (an allocation arena, caches) and gains nothing that the API
+/// server could take; `docs/benchmarks.md` has the figures.
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime needs only threads")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime needs only an event loop of the system")
 }
 
 fn start_log(options: &Options) {

@@ -187,6 +187,7 @@ async fn wait_for_server(world: &World, stop: &mut watch::Receiver<bool>) -> Res
         }
         warn!(why, "the API server does not answer yet");
         tokio::select! {
+            biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }

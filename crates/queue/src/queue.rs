@@ -216,6 +216,7 @@ impl<K: Ord + Clone + Send> Inner<K> {
             // `nearer` keeps a notification that comes before we wait for it.
             match earliest {
                 Some(at) => tokio::select! {
+                    biased;
                     () = sleep_until(at) => {}
                     () = self.nearer.notified() => {}
                 },

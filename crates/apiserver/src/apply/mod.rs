@@ -22,13 +22,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(crate) fn check_config(call: &Call<'_>, target: &Target, config: &mut Value, name: &str) -> Result<(), ApiError> {
     let r = &target.served;
     let (kind, version) = (json::text(config, "kind").to_owned(), json::text(config, "apiVersion").to_owned());
-    if kind.is_empty() {
-        return Err(ApiError::bad_request("error decoding YAML: Object 'Kind' is missing"));
-    }
     if version.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "invalid object type: /, Kind={kind}"
-        )));
+        return Err(ApiError::bad_request(format!("invalid object type: /, Kind={kind}")));
     }
     let have = json::text(config, "metadata.name").to_owned();
     if !have.is_empty() && have != name {
@@ -127,11 +122,12 @@ fn merge_once(
             apply: false,
             api_version: target.served.api_version(),
             subresource: String::new(),
-            time: String::new(),
+            time: now.clone(),
             fields,
         });
     }
-    let mut fields = fields_of(at, config);
+    let whole = fields_of(at, config);
+    let mut fields = whole.clone();
     strip(target, sub, &mut fields);
     let mut entry = Entry {
         manager: opts.manager.clone(),
@@ -145,7 +141,9 @@ fn merge_once(
     let last = mine.map(|i| list[i].clone());
     let mut doc = merge::merged(at, Some(&base), config);
     if let Some(last) = &last {
-        let mut keep = entry.fields.clone();
+        // The identity of the object is never up for removal, whoever owns it.
+        let mut keep = whole;
+        keep.child("f:metadata").own = true;
         for (i, e) in list.iter().enumerate() {
             if Some(i) != mine {
                 keep.add(&e.fields);
@@ -171,9 +169,11 @@ fn merge_once(
     take_away(&mut list, mine, &c);
     if let Some(last) = &last
         && c.is_same()
-        && last.fields == entry.fields
     {
         entry.time.clone_from(&last.time);
+    } else if old.is_some() && c.is_same() {
+        // Owning what already is as it should be takes no time.
+        entry.time.clear();
     }
     match mine {
         Some(i) => list[i] = entry,

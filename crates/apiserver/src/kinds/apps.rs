@@ -217,7 +217,7 @@ fn validate_deployment_status(doc: &Value, old: &Value, e: &mut Errors, _: &Env<
 fn collisions(s: &Value, old: &Value, e: &mut Errors) {
     if let Some(was) = json::int(old, "status.collisionCount") {
         match json::int(s, "collisionCount") {
-            None => e.invalid("status.collisionCount", &Value::Null, "cannot be decremented"),
+            None => e.invalid("status.collisionCount", &Value::from(0), "cannot be decremented"),
             Some(now) if now < was => e.invalid("status.collisionCount", &now.into(), "cannot be decremented"),
             Some(_) => {}
         }

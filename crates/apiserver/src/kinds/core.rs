@@ -11,7 +11,7 @@ use crate::meta;
 const DATA_LIMIT: usize = 1024 * 1024;
 
 pub(crate) const CONFIG_MAP: Rules = Rules {
-    meta_again: true,
+    meta_again: 2,
     validate: validate_config_map,
     validate_update: |new, old, e, _| {
         if old["immutable"].as_bool() == Some(true) {

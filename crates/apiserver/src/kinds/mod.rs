@@ -48,8 +48,8 @@ pub(crate) struct Rules {
     pub(crate) unconditional_update: bool,
     /// A PUT of a missing object creates it.
     pub(crate) create_on_update: bool,
-    /// An update checks the whole metadata a third time.
-    pub(crate) meta_again: bool,
+    /// How often an update checks the whole metadata once more: the reference repeats what it finds.
+    pub(crate) meta_again: u8,
     /// What must hold between old and new is checked first.
     pub(crate) update_first: bool,
     /// A create may bring a status.
@@ -75,7 +75,7 @@ pub(crate) const DEFAULT: Rules = Rules {
     name: crate::meta::dns_subdomain,
     unconditional_update: true,
     create_on_update: false,
-    meta_again: false,
+    meta_again: 0,
     update_first: false,
     keeps_status_on_create: false,
     status_keeps_meta: &[],

@@ -11,6 +11,7 @@ use crate::meta;
 use crate::quantity::Quantity;
 
 pub(crate) const POD: Rules = Rules {
+    meta_again: 1,
     status_keeps_meta: &["ownerReferences"],
     prepare_create: |doc, env| {
         // A negative grace means the shortest.

@@ -320,7 +320,8 @@ mod tests {
     fn plain_lists_lose_what_the_directive_names() {
         let doc = json!({"metadata": {"finalizers": ["x", "y"]}});
         let got = patched(doc, json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["x"], "finalizers": ["z"]}}));
-        assert_eq!(got, Ok(json!({"metadata": {"finalizers": ["y", "z"]}})));
+        // What the patch names comes first.
+        assert_eq!(got, Ok(json!({"metadata": {"finalizers": ["z", "y"]}})));
     }
 
     #[test]

@@ -35,7 +35,6 @@ pub fn selectable(storage_key: &str) -> &'static [&'static str] {
         "/namespaces" => &["status.phase"],
         "/nodes" => &["spec.unschedulable"],
         "/replicationcontrollers" => &["status.replicas"],
-        "apps/replicasets" => &["status.replicas"],
         "batch/jobs" => &["status.successful"],
         "/services" => &["spec.clusterIP", "spec.type"],
         "certificates.k8s.io/certificatesigningrequests" => &["spec.signerName"],
@@ -135,6 +134,7 @@ impl FieldSelector {
             })?;
             let value = unescape(value)?;
             let field = match (resource.plural.as_str(), field) {
+                ("events", "reportingController") => "reportingComponent".to_owned(),
                 ("events", f) => f.strip_prefix("regarding.").map_or(f.to_owned(), |r| format!("involvedObject.{r}")),
                 (_, f) => f.to_owned(),
             };
@@ -201,7 +201,7 @@ fn unescape(v: &str) -> Result<String, String> {
                 Some(e) => return Err(format!("invalid field selector: invalid escape sequence: \\{e}")),
                 None => return Err("invalid field selector: invalid escape sequence: \\".to_owned()),
             },
-            ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
+            ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {}", u32::from(c))),
             c => out.push(c),
         }
     }

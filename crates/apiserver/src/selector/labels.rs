@@ -60,7 +60,8 @@ impl LabelSelector {
             return Ok(Self::default());
         }
         loop {
-            requirements.push(p.requirement()?);
+            let one = p.requirement().map_err(|e| BadSelector(format!("unable to parse requirement: {}", e.0)))?;
+            requirements.push(one);
             match p.next() {
                 None => break,
                 Some(Token::Comma) => match p.peek() {

@@ -107,10 +107,7 @@ fn changed_document(
     for (k, want) in [("kind", target.served.kind.clone()), ("apiVersion", target.served.api_version())] {
         let have = json::text(&after, k);
         if !have.is_empty() && have != want {
-            return Err(ApiError::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: converting ({have}) to ({want}): unknown conversion",
-                target.served.kind, target.served.version, target.served.kind
-            )));
+            return Err(patch_refused(body, &format!("converting ({have}) to ({want}): unknown conversion")));
         }
         json::put(&mut after, k, Some(want.into()));
     }
@@ -202,7 +199,10 @@ fn apply_patch(
         }
         let merged = apply::merge(call, target, None, &config, opts)?;
         let (mut doc, _) = target.decode(call.server, merged.doc).map_err(|e| ApiError::bad_request(e.to_string()))?;
-        json::object_mut(&mut doc, "metadata").insert("name".into(), name.as_str().into());
+        let meta = json::object_mut(&mut doc, "metadata");
+        meta.insert("name".into(), name.as_str().into());
+        // Only a conflict could come of it, and there is nothing to be in conflict with.
+        meta.shift_remove("resourceVersion");
         check_namespace(call, &mut doc)?;
         let doc = super::create::create_document(call, target, doc, opts, managed::Op::Apply(&merged.owned))?;
         return Ok((doc, true));

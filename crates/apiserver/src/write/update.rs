@@ -166,7 +166,7 @@ pub(crate) fn change(
     kinds::validate_meta_update(&r, &doc, old, &mut errors);
     match sub {
         None => {
-            if rules.meta_again {
+            for _ in 0..rules.meta_again {
                 kinds::validate_meta(&r, &doc, &mut errors);
             }
             if rules.update_first {
@@ -199,11 +199,9 @@ pub(crate) fn change(
     charge.settle(&server);
     let k = call.key(&name);
     if super::delete::is_finished(&r, &doc) {
-        // The answer shows the version before the removal.
-        let rv = doc["metadata"]["resourceVersion"].clone();
-        let mut gone = super::delete::remove(&server, &r, &k, doc);
-        gone["metadata"]["resourceVersion"] = rv;
-        return Ok(gone);
+        // Watches see the state that was stored; the answer shows the one that was sent, at the version before the removal.
+        super::delete::remove(&server, &r, &k, old.clone());
+        return Ok(doc);
     }
     Ok(commit(&server, &r, &k, doc, false))
 }
@@ -278,7 +276,9 @@ fn raise_generation(r: &crate::registry::Resource, sub: Option<&str>, old: &Valu
             let rest = |v: &Value| {
                 let mut v = v.clone();
                 json::take(&mut v, "metadata");
-                json::take(&mut v, "status");
+                if r.has_status() {
+                    json::take(&mut v, "status");
+                }
                 v
             };
             rest(doc) != rest(old)

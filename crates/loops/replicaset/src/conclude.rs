@@ -73,11 +73,28 @@ fn trouble(write: &Write, done: &Done) -> Trouble {
         // Every create would fail like this until the namespace is gone, and the set with it (B5: nothing is left waiting for them).
         (Write::Create { .. }, FailureKind::NamespaceTerminating) => Trouble::None,
         (Write::Create { .. }, FailureKind::AlreadyExists) => Trouble::Quiet(text),
-        (Write::Create { .. }, _) => Trouble::Loud(text),
+        (Write::Create { .. }, _) => Trouble::Loud(as_if_unnamed(write, text)),
         (_, FailureKind::NotFound) => Trouble::None,
         // It is not the pod any more that was chosen.
         (_, FailureKind::Conflict) => Trouble::Quiet(format!("unable to delete pods: {text}")),
         _ => Trouble::Loud(format!("unable to delete pods: {text}")),
+    }
+}
+
+/// What the server says of a pod before it has given it a name. Upstream leaves naming to the server, which does so after these checks, so
+/// they quote the prefix; later ones (quota, validation) quote the name.
+const BEFORE_NAMING: [&str; 4] =
+    ["no PriorityClass with name", "the integer value of priority", "the string value of PreemptionPolicy", "error looking up service account"];
+
+/// A message as upstream would get it, whose pods have no name yet when they are refused this early: it does not change with each try.
+fn as_if_unnamed(write: &Write, message: String) -> String {
+    let Write::Create { key, body, .. } = write else { return message };
+    let prefix = body.pointer("/metadata/generateName").and_then(serde_json::Value::as_str);
+    match prefix {
+        Some(prefix) if BEFORE_NAMING.iter().any(|early| message.contains(early)) => {
+            message.replace(&format!("\"{}\"", key.name), &format!("\"{prefix}\""))
+        }
+        _ => message,
     }
 }
 
@@ -110,7 +127,9 @@ fn events(plan: &Plan, outcome: &Outcome, about: impl Fn() -> ObjectReference) -
             Some(Event::normal(about(), "SuccessfulDelete", format!("Deleted pod: {}", write.name())))
         }
         (_, Done::Failed(failure)) if matches!(trouble(write, done), Trouble::Loud(_)) => Some(match write {
-            Write::Create { .. } => Event::warning(about(), "FailedCreate", format!("Error creating: {failure}")),
+            Write::Create { .. } => {
+                Event::warning(about(), "FailedCreate", format!("Error creating: {}", as_if_unnamed(write, failure.message.clone())))
+            }
             _ => Event::warning(about(), "FailedDelete", format!("Error deleting: {failure}")),
         }),
         _ => None,

@@ -164,6 +164,15 @@ both! {
         assert_eq!(again.last().unwrap().report.next, Next::Retry("fake error".into()), "never given up (B17)");
     }
 
+    /// workloads 1.6.4: what is fine for a release (422) is not for an adoption; different errors are told together.
+    fn adoptions_that_are_refused_are_told_together<S>() {
+        let lp = SetLoop::<S>::default();
+        let mut world = World::new().with::<S>(set("web")).with_pods::<S>((0..8).map(|n| pod(&format!("p{n}"))));
+        world.refuse = Box::new(|w| (w.verb() == "patch").then(|| failure(FailureKind::Invalid, &format!("{} is invalid", w.name()))));
+        let text = "[p0 is invalid, p1 is invalid, p2 is invalid, p3 is invalid, p4 is invalid, and 3 more]";
+        assert_eq!(world.pass(&lp, "web").report.next, Next::Retry(text.into()));
+    }
+
     /// workloads 1.6.4: a release that fails keeps no adoption from being tried.
     fn releases_and_adoptions_are_tried_together<S>() {
         let lp = SetLoop::<S>::default();

@@ -164,6 +164,27 @@ both! {
         assert_eq!(world.pass(&lp, "web").status().get("conditions"), None, "nothing is missing any more");
     }
 
+    /// A set on its way out makes no pods, so it has no failure to show, and an old one goes (as upstream has it).
+    fn a_set_on_its_way_out_shows_no_failure<S>() {
+        let lp = SetLoop::<S>::default();
+        let failed = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "m", "lastTransitionTime": null}]);
+        let mut world = World::new().with::<S>(set("web").replicas(3).deleting().at("/spec/template/metadata", json!({})));
+        world.change_set::<S>("web", |v| v["status"] = json!({"replicas": 0, "conditions": failed}));
+        world.settle(&lp, "web");
+        assert!(conditions::<S>(&world).is_null());
+    }
+
+    /// Where nothing was done, there is no next round at once: the watch brings what the server knows already.
+    fn a_burst_of_pods_that_are_gone_already_does_not_run_hot<S>() {
+        let lp = SetLoop::<S>::new(Options { burst: 1, ..Options::default() });
+        let mut world = World::new().with::<S>(set("web").replicas(0)).with_pods::<S>(["a", "b", "c"].map(|n| pod(n).of("web")));
+        for name in ["a", "b", "c"] {
+            world.server.remove(&PODS, name);
+        }
+        let pass = world.pass(&lp, "web");
+        assert_eq!((pass.victims().len(), pass.report.next), (1, Next::OnChange));
+    }
+
     /// B1: what settled nothing leaves the condition alone.
     fn a_pass_that_settles_nothing_leaves_the_condition_alone<S>() {
         let lp = SetLoop::<S>::default();
