@@ -6,6 +6,7 @@
 //! Start reading at [`main`], a match on the subcommand.
 
 mod bench;
+mod dev;
 mod generate;
 mod kubectl;
 mod mutants;
@@ -36,6 +37,7 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   test                        everything to run before pushing: format, lints, unit, property and story tests
+  dev [FLAGS]                 the local control plane; `cargo dev` is short for it
   story NAME [FLAGS]          one story with real kubectl: handson, takeover  (story NAME --help)
   behaviours [FLAGS]          recorded behaviours of kube-controller-manager, in process or with --https URL
   sim --seeds A..B            seeded fault simulation, B left out; a failing seed replays exactly
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = args.collect();
     let outcome = match command.as_str() {
         "test" => test::run(&rest),
+        "dev" => dev::run(&rest),
         "story" => story::story(&rest),
         "behaviours" => story::behaviours(&rest),
         "sim" => sim::run(&rest),

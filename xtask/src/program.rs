@@ -16,6 +16,12 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Builds the whole workspace, never single packages: cargo chooses features of shared dependencies by what is built together, so that
+/// another selection would build kube and k8s-openapi a second time. Progress is shown; when all is fresh there is none.
+pub fn build(what: &[&str]) -> Result<(), Failure> {
+    run(cargo(&["build", "--workspace"]).args(what))
+}
+
 /// Runs a program to its end; what it prints is seen.
 pub fn run(command: &mut Command) -> Result<(), Failure> {
     let text = shown(command);

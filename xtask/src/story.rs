@@ -7,14 +7,14 @@ use crate::{Failure, kubectl, program, workspace};
 /// `cargo xtask story NAME [FLAGS]`.
 pub fn story(args: &[String]) -> Result<(), Failure> {
     let Some(name) = args.first() else { return Err(Failure::Usage("which story? handson, takeover".into())) };
-    program::run(&mut program::cargo(&["build", "--quiet", "-p", "evenkeel-tests", "-p", "evenkeel-manager", "-p", "evenkeel-devcluster", "--bins"]))?;
+    program::build(&["--bins"])?;
     let mut stories = stories()?;
     program::run(stories.arg(name).args(&args[1..]))
 }
 
 /// `cargo xtask behaviours [FLAGS]`.
 pub fn behaviours(args: &[String]) -> Result<(), Failure> {
-    program::run(&mut program::cargo(&["build", "--quiet", "-p", "evenkeel-tests", "--bin", "stories"]))?;
+    program::build(&["--bins"])?;
     program::run(Command::new(workspace::built("stories")).arg("behaviours").args(args))
 }
 

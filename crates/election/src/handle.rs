@@ -107,7 +107,12 @@ impl Handle {
     /// The process begins to stop: a standby ends its campaign; a leader goes on renewing, so that its workers can finish, but will not
     /// stand by again if it loses the Lease.
     pub fn drain(&self) {
-        self.stop.send_if_modified(|stop| *stop < Stop::Draining && { *stop = Stop::Draining; true });
+        self.stop.send_if_modified(|stop| {
+            *stop < Stop::Draining && {
+                *stop = Stop::Draining;
+                true
+            }
+        });
     }
 
     /// All workers have ended: closes the fence, releases the Lease if the live record still names us, and ends the elector.

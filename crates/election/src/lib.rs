@@ -21,6 +21,7 @@ mod lease;
 pub mod machine;
 mod metrics;
 mod record;
+mod step;
 mod watch;
 
 pub use clock::Clock;

@@ -4,7 +4,7 @@ mod fake;
 
 use std::sync::{Arc, Mutex};
 
-use evenkeel_election::{Ended, ElectionConfig, Elector, Hint, Lease, OnLoss, State, Timings};
+use evenkeel_election::{ElectionConfig, Elector, Ended, Hint, Lease, OnLoss, State, Timings};
 use fake::{Candidate, Fault, MS, Options, SEC, Server, candidate, faults, healthy};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -300,7 +300,14 @@ async fn a_candidate_that_cannot_reach_the_server_is_healthy_and_tries_at_a_boun
     let server = Server::default();
     let tries = Arc::new(Mutex::new(0));
     let count = Arc::clone(&tries);
-    let a = with_faults(&server, "a", faults(move |_| { *count.lock().unwrap() += 1; Fault::Refused }));
+    let a = with_faults(
+        &server,
+        "a",
+        faults(move |_| {
+            *count.lock().unwrap() += 1;
+            Fault::Refused
+        }),
+    );
     sleep(200 * SEC).await;
     assert!(a.handle().health().check().is_ok());
     let tries = *tries.lock().unwrap();
@@ -313,7 +320,14 @@ async fn garbage_from_the_server_makes_no_leader_and_no_hot_loop() {
     let server = Server::default();
     let tries = Arc::new(Mutex::new(0));
     let count = Arc::clone(&tries);
-    let a = with_faults(&server, "a", faults(move |_| { *count.lock().unwrap() += 1; Fault::Garbage }));
+    let a = with_faults(
+        &server,
+        "a",
+        faults(move |_| {
+            *count.lock().unwrap() += 1;
+            Fault::Garbage
+        }),
+    );
     sleep(200 * SEC).await;
     assert!(!a.leads() && !a.may_write() && a.events().is_empty());
     assert!(*tries.lock().unwrap() <= 200, "{}", tries.lock().unwrap());

@@ -173,7 +173,16 @@ fn no_two_fences_are_ever_open_at_one_instant() {
     }
     let counts = counts.0.lock().unwrap();
     let all = [
-        "answer lost", "request lost", "refused", "slow", "conflict", "leader changed", "stopped for a while", "killed", "asked to stop", "lease deleted",
+        "answer lost",
+        "request lost",
+        "refused",
+        "slow",
+        "conflict",
+        "leader changed",
+        "stopped for a while",
+        "killed",
+        "asked to stop",
+        "lease deleted",
     ];
     for what in all {
         assert!(counts.get(what).copied().unwrap_or(0) >= SEEDS / 10, "{what} was seldom seen: {counts:?}");

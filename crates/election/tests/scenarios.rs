@@ -84,7 +84,8 @@ async fn a_watching_standby_takes_over_within_eighteen_seconds_of_a_kill() {
 async fn a_new_standby_waits_a_whole_lease_duration_after_its_own_first_sight() {
     let server = Server::default();
     server.edit(|lease| {
-        lease["spec"] = json!({"holderIdentity": "dead", "leaseDurationSeconds": 15, "renewTime": "2020-01-01T00:00:00.000000Z", "leaseTransitions": 7});
+        lease["spec"] =
+            json!({"holderIdentity": "dead", "leaseDurationSeconds": 15, "renewTime": "2020-01-01T00:00:00.000000Z", "leaseTransitions": 7});
     });
     for hints in [false, true] {
         let start = Instant::now();
@@ -242,7 +243,10 @@ async fn a_stopped_leader_releases_the_lease_and_a_standby_leads_within_one_retr
     let drained = Instant::now();
     assert_eq!(a.task.await.unwrap(), Ended::Released);
     assert!(fence.check().is_err());
-    assert_eq!((server.spec("holderIdentity"), server.spec("leaseDurationSeconds"), server.spec("leaseTransitions")), (json!(""), json!(1), json!(0)));
+    assert_eq!(
+        (server.spec("holderIdentity"), server.spec("leaseDurationSeconds"), server.spec("leaseTransitions")),
+        (json!(""), json!(1), json!(0))
+    );
     assert!(b.lead().await - drained <= 4400 * MS);
     assert_eq!(server.spec("leaseTransitions"), 1);
 }

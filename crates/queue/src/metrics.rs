@@ -52,11 +52,7 @@ impl QueueMetrics {
             "How long in seconds an item stays in workqueue before being requested",
             metrics.waited.clone(),
         );
-        registry.register(
-            "workqueue_work_duration_seconds",
-            "How long in seconds processing an item from workqueue takes",
-            metrics.worked.clone(),
-        );
+        registry.register("workqueue_work_duration_seconds", "How long in seconds processing an item from workqueue takes", metrics.worked.clone());
         registry.register_collector(Box::new(Arc::clone(&metrics.in_progress)));
         metrics
     }
@@ -131,7 +127,11 @@ impl Collector for InProgress {
                 "How many seconds of work has done that is in progress and hasn't been observed by work_duration. Large values indicate stuck threads.",
                 |both| both.0,
             ),
-            ("workqueue_longest_running_processor_seconds", "How many seconds has the longest running processor for workqueue been running.", |both| both.1),
+            (
+                "workqueue_longest_running_processor_seconds",
+                "How many seconds has the longest running processor for workqueue been running.",
+                |both| both.1,
+            ),
         ];
         for (metric, help, pick) in gauges {
             let mut family = encoder.encode_descriptor(metric, help, None, prometheus_client::metrics::MetricType::Gauge)?;

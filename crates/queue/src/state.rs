@@ -248,8 +248,9 @@ impl<K: Ord + Clone> State<K> {
 
     /// Sum and maximum of the time that held keys have been held.
     pub(crate) fn in_progress(&self, now: Instant) -> (Duration, Duration) {
-        self.busy.values().map(|busy| now.saturating_duration_since(busy.since)).fold((Duration::ZERO, Duration::ZERO), |(sum, max), age| {
-            (sum + age, max.max(age))
-        })
+        self.busy
+            .values()
+            .map(|busy| now.saturating_duration_since(busy.since))
+            .fold((Duration::ZERO, Duration::ZERO), |(sum, max), age| (sum + age, max.max(age)))
     }
 }

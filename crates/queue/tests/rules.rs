@@ -115,7 +115,14 @@ async fn shutting_down_now_hands_out_nothing_more() {
 async fn shutdown_wakes_every_waiting_worker() {
     let queue = queue();
     queue.add_after("delayed", 100 * SEC);
-    let workers: Vec<_> = (0..5).map(|_| tokio::spawn({ let queue = queue.clone(); async move { queue.next().await } })).collect();
+    let workers: Vec<_> = (0..5)
+        .map(|_| {
+            tokio::spawn({
+                let queue = queue.clone();
+                async move { queue.next().await }
+            })
+        })
+        .collect();
     sleep(MS).await;
     queue.shut_down();
     for worker in workers {
@@ -185,7 +192,10 @@ async fn a_waiting_worker_is_woken_by_a_delay_that_became_nearer() {
     let queue = queue();
     queue.add_after("late", 100 * SEC);
     let start = Instant::now();
-    let worker = tokio::spawn({ let queue = queue.clone(); async move { queue.next().await } });
+    let worker = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.next().await }
+    });
     sleep(SEC).await;
     queue.add_after("early", SEC);
     assert_eq!(worker.await.unwrap(), Some("early"));
@@ -314,7 +324,10 @@ async fn waiting_workers_are_served_in_the_order_in_which_they_came() {
     let queue = Queue::new(QueueOptions::named("test"), &QueueMetrics::default());
     let mut workers = Vec::new();
     for _ in 0..4 {
-        workers.push(tokio::spawn({ let queue = queue.clone(); async move { queue.next().await } }));
+        workers.push(tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.next().await }
+        }));
         sleep(MS).await;
     }
     for key in 0..4 {

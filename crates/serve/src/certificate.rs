@@ -92,9 +92,7 @@ impl Certificate {
     pub(crate) async fn load(source: &CertificateSource) -> Result<Self, ServeError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let (files, contents) = match source {
-            CertificateSource::Files { certificate, key } => {
-                (Some((certificate.clone(), key.clone())), (read(certificate).await?, read(key).await?))
-            }
+            CertificateSource::Files { certificate, key } => (Some((certificate.clone(), key.clone())), (read(certificate).await?, read(key).await?)),
             CertificateSource::SelfSigned { dir: None, .. } => (None, self_signed()?),
             CertificateSource::SelfSigned { dir: Some(dir), name } => {
                 let files = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));

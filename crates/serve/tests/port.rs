@@ -166,7 +166,9 @@ async fn metrics_are_written_as_the_client_asks_and_brought_up_to_date_before() 
     }
     counter.inc();
     let scrapes = AtomicU64::new(0);
-    port.metrics.before_scrape(move || { gauge.set(scrapes.fetch_add(1, Ordering::SeqCst) as i64 + 1); });
+    port.metrics.before_scrape(move || {
+        gauge.set(scrapes.fetch_add(1, Ordering::SeqCst) as i64 + 1);
+    });
     let text = ask(port.server.address(), &port.pem(), "/metrics", "").await;
     assert!(text.head.contains("content-type: text/plain; version=0.0.4"), "{}", text.head);
     assert!(text.body.contains("# TYPE things_total counter\nthings_total 1\n") && text.body.contains("\nlevel 1\n"), "{}", text.body);
@@ -241,11 +243,8 @@ async fn a_self_signed_certificate_is_kept_in_the_folder_and_used_again() {
 #[tokio::test]
 async fn a_self_signed_certificate_in_memory_needs_no_folder() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let options = ServeOptions {
-        certificate: CertificateSource::SelfSigned { dir: None, name: "x".into() },
-        min_tls: TlsVersion::Tls12,
-        metrics_open: false,
-    };
+    let options =
+        ServeOptions { certificate: CertificateSource::SelfSigned { dir: None, name: "x".into() }, min_tls: TlsVersion::Tls12, metrics_open: false };
     let server = Server::start(listener, &options, Checks::default(), Metrics::default()).await.unwrap();
     let other = local("memory").await;
     let error = connect(server.address(), &other.pem()).await.unwrap_err();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -13,9 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use evenkeel_apiserver::{Body as Answer, Request as Question, Server, UserInfo, WatchStream};
-use futures::{Stream as _, task::AtomicWaker};
+use futures::task::AtomicWaker;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::{
@@ -30,6 +29,7 @@ use crate::{
 };
 
 type BoxError = tower::BoxError;
+type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// One start of one manager: its way to the server, until it dies.
 pub struct Link {
@@ -292,7 +292,7 @@ impl Network {
         (there, back, fate.1)
     }
 
-    async fn call(self: Arc<Self>, link: Arc<Link>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    async fn call(self: Arc<Self>, link: Arc<Link>, request: Request<Body>) -> Result<Reply, BoxError> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let sent = self.now();
@@ -348,7 +348,7 @@ impl Network {
             link.die();
         }
         let body = match answer.body {
-            Answer::Full(bytes) => Body::from(bytes),
+            Answer::Full(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
             Answer::Watch(lines) => self.open(&link, kind_of(&question.path), lines),
         };
         let mut response = Response::new(body);
@@ -357,7 +357,7 @@ impl Network {
         Ok(response)
     }
 
-    fn open(self: &Arc<Self>, link: &Arc<Link>, kind: &'static str, lines: WatchStream) -> Body {
+    fn open(self: &Arc<Self>, link: &Arc<Link>, kind: &'static str, lines: WatchStream) -> UnsyncBoxBody<Bytes, BoxError> {
         let (to, from) = mpsc::unbounded_channel::<(Instant, Bytes)>();
         lock(&self.streams).push(Stream { manager: link.manager, kind, lines, to, last: Instant::now() });
         self.opened.wake();
@@ -371,7 +371,7 @@ impl Network {
                 Some((Ok::<_, BoxError>(http_body::Frame::data(line)), from))
             }
         });
-        Body::wrap_body(StreamBody::new(Box::pin(lines) as Pin<Box<dyn futures::Stream<Item = _> + Send>>))
+        StreamBody::new(lines).boxed_unsync()
     }
 
     /// Notes what a manager gets to know.
@@ -380,7 +380,7 @@ impl Network {
         if event["object"]["code"] == 410 {
             self.struck(Fault::Expired);
         }
-        let version = event["object"]["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok());
+        let version: Option<u64> = event["object"]["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok());
         // Initial events come in the order of names: only what is newer than all before says how far the manager is.
         if let Some(version) = version {
             let mut history = lock(&self.history);
@@ -415,7 +415,7 @@ impl Network {
     }
 }
 
-async fn lost(silent: bool) -> Result<Response<Body>, BoxError> {
+async fn lost(silent: bool) -> Result<Reply, BoxError> {
     if silent {
         std::future::pending::<()>().await;
     }

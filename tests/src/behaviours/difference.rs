@@ -1,6 +1,13 @@
 //! Where a state is not as recorded.
 
+use std::fmt;
+
 use serde_json::Value;
+
+use super::canonical::shown;
+
+/// How much of a value is shown.
+const SHOWN: usize = 200;
 
 /// The first place where two values differ.
 #[derive(Debug, PartialEq)]
@@ -11,6 +18,19 @@ pub struct Difference<'a> {
     pub expected: Option<&'a Value>,
     /// What is there; `None`: nothing.
     pub actual: Option<&'a Value>,
+}
+
+impl fmt::Display for Difference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.text(SHOWN))
+    }
+}
+
+impl Difference<'_> {
+    /// As a line, with values of at most this many bytes.
+    pub fn text(&self, limit: usize) -> String {
+        format!("{}: expected {}, got {}", self.path, shown(self.expected, limit), shown(self.actual, limit))
+    }
 }
 
 /// The first place, keys in order, where two values differ. A number is never like a text or a truth value.

@@ -17,7 +17,6 @@ use super::placeholders::Fill;
 use super::rest::{about_workloads, lagging};
 use super::story::{Step, Story};
 use super::{Broken, api_of};
-use crate::behaviours::canonical::shown;
 use crate::transport::{Answer, Transport};
 
 /// How long a state that is not as recorded gets to become it: a busy manager may only have paused.
@@ -373,10 +372,7 @@ impl<'a> Player<'a> {
             if found.iter().any(Option::is_none) {
                 break (actual, None);
             }
-            let differs = found.into_iter().flatten().next().map(|found| {
-                let limit = if self.options.verbose { 4000 } else { 200 };
-                format!("{}: expected {}, got {}", found.path, shown(found.expected, limit), shown(found.actual, limit))
-            });
+            let differs = found.into_iter().flatten().next().map(|found| if self.options.verbose { found.text(4000) } else { found.to_string() });
             // A busy manager may have paused: what is not as recorded is given some more time to move.
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + LATE.mul_f64(self.options.patience));
             let mut moved = false;

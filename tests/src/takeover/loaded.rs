@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::recorded::{Handover, played};
 use crate::behaviours::Broken;
+use crate::behaviours::difference::difference;
 use crate::behaviours::player::{PlayOptions, Player};
 use crate::behaviours::run::Report;
 use crate::behaviours::story::Story;
@@ -44,9 +46,14 @@ async fn one(handover: &Handover, story: &Story, seed: u64) -> Result<(), Broken
         return Err(Broken(format!("the manager ended: {fault}")));
     }
     let after = handover.versions(client.as_mut()).await?;
-    if before != after {
-        let written = after.iter().find(|version| !before.contains(version)).map_or("something was deleted", String::as_str);
-        return Err(Broken(format!("written at rest: {written}")));
+    if let Some((written, now)) = after.iter().find(|(version, _)| !before.contains_key(*version)) {
+        let (name, _) = written.split_once('@').unwrap_or((written, ""));
+        let was = before.iter().find(|(version, _)| version.split_once('@').is_some_and(|(old, _)| old == name)).map(|(_, was)| was);
+        let what = was.and_then(|was| difference(&unversioned(was), &unversioned(now)).map(|found| found.to_string()));
+        return Err(Broken(format!("written at rest: {written}: {}", what.unwrap_or_else(|| format!("new: {}", now["message"])))));
+    }
+    if let Some(gone) = before.keys().find(|version| !after.contains_key(*version)) {
+        return Err(Broken(format!("deleted at rest: {gone}")));
     }
     let options = PlayOptions { patience: 1.0, keep: true, verbose: false, now: Arc::new(move || clock.time()) };
     let mut player = Player::new(story, &options, client, &handover.namespace);
@@ -54,4 +61,14 @@ async fn one(handover: &Handover, story: &Story, seed: u64) -> Result<(), Broken
     let outcome = player.play_steps(handover.after + 1, story.steps.len()).await;
     world.stop_manager().await;
     outcome
+}
+
+/// An object without what every write changes.
+fn unversioned(item: &Value) -> Value {
+    let mut item = item.clone();
+    if let Some(metadata) = item["metadata"].as_object_mut() {
+        metadata.shift_remove("resourceVersion");
+        metadata.shift_remove("managedFields");
+    }
+    item
 }

@@ -1,5 +1,7 @@
 //! What kube-controller-manager left at the cuts: writing it down, and loading it into a server.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,8 +62,17 @@ pub async fn take_down(player: &mut Player<'_>, story: &Story, after: usize, now
             objects.push(item);
         }
     }
+    // An owner that is gone has no object that would stand for its uid.
+    let orphaned = |item: &Value| owners(item).any(|uid| objects.iter().all(|object| text(object, "uid") != uid));
+    if objects.iter().any(orphaned) {
+        return Ok(None);
+    }
     let hashes = player.masks().hashes().map(str::to_owned).collect();
     Ok(Some(Handover { story: story.id.clone(), after, namespace: player.namespace.clone(), at: now, hashes, objects }))
+}
+
+fn owners(item: &Value) -> impl Iterator<Item = &str> {
+    item["metadata"]["ownerReferences"].as_array().into_iter().flatten().filter_map(|owner| owner["uid"].as_str())
 }
 
 fn kind_of(plural: &str) -> (&'static str, &'static str) {
@@ -123,6 +134,16 @@ impl Handover {
                 statuses.push((format!("{list}/{}/status", text(item, "name")), status, current, made["metadata"]["generation"].as_u64()));
             }
         }
+        // An owner that was made later than what it owns (it adopted it) had no uid yet.
+        for item in &self.objects {
+            if owners(item).next().is_some() {
+                let plural = plural_of(item["kind"].as_str().unwrap_or_default());
+                let api = api_of(plural).expect("every kind of a handover is known");
+                let path = format!("{api}/namespaces/{}/{plural}/{}", self.namespace, text(item, "name"));
+                let owners = renamed(&item["metadata"]["ownerReferences"], &uids);
+                send(wire, "PATCH", &path, &json!({"metadata": {"ownerReferences": owners}})).await?;
+            }
+        }
         for (path, mut status, current, generation) in statuses {
             if !status["observedGeneration"].is_null() {
                 let generation = generation.unwrap_or(1);
@@ -134,18 +155,18 @@ impl Handover {
         Ok(())
     }
 
-    /// Names and versions of everything in the namespace: who writes anything changes it.
+    /// Everything in the namespace, by name and version: who writes anything changes it.
     ///
     /// # Errors
     /// When the server does not list it.
-    pub async fn versions(&self, wire: &mut dyn Transport) -> Result<Vec<String>, Broken> {
-        let mut all = Vec::new();
+    pub async fn versions(&self, wire: &mut dyn Transport) -> Result<BTreeMap<String, Value>, Broken> {
+        let mut all = BTreeMap::new();
         for plural in KINDS {
             let api = api_of(plural).expect("every kind of a handover is known");
             let path = format!("{api}/namespaces/{}/{plural}", self.namespace);
             let list = wire.call("GET", &path, &[], None).await.map_err(|error| Broken(error.to_string()))?.value();
             let items = list["items"].as_array().ok_or_else(|| Broken(format!("no list at {path}")))?;
-            all.extend(items.iter().filter_map(|item| mark(plural, item)));
+            all.extend(items.iter().filter_map(|item| Some((mark(plural, item)?, item.clone()))));
         }
         Ok(all)
     }

@@ -36,7 +36,7 @@ pub struct Contender {
 
 /// Evenkeel and, if there is one, the rival.
 pub fn contenders(options: &Options) -> Result<Vec<Contender>, Failure> {
-    program::run(&mut program::cargo(&["build", "--quiet", "-p", "evenkeel-manager", "--bin", "evenkeel"]))?;
+    program::build(&["--bins", "--quiet"])?;
     let mut contenders = vec![Contender { name: "evenkeel".into(), binary: workspace::built("evenkeel"), flags: Vec::new() }];
     if let Some(binary) = &options.rival {
         let name = binary.file_name().map_or_else(|| "rival".into(), |name| name.to_string_lossy().into_owned());
@@ -55,7 +55,7 @@ impl Stage {
             stage.get("/readyz")?;
             return Ok(stage);
         }
-        program::run(&mut program::cargo(&["build", "--quiet", "-p", "evenkeel-devcluster", "--bin", "devcluster"]))?;
+        program::build(&["--bins", "--quiet"])?;
         let kubeconfig = folder.join("kubeconfig");
         let _ = std::fs::remove_file(&kubeconfig);
         let mut command = Command::new(workspace::built("devcluster"));

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use evenkeel_election::{
-    Clock, Elector, ElectionConfig, ElectionEvent, ElectionMetrics, Ended, Handle, Hint, Lease, LeaseClient, LeaseError, State, Surroundings,
+    Clock, ElectionConfig, ElectionEvent, ElectionMetrics, Elector, Ended, Handle, Hint, Lease, LeaseClient, LeaseError, State, Surroundings,
 };
 use futures::channel::mpsc;
 use jiff::{SignedDuration, Timestamp};
@@ -185,7 +185,8 @@ impl Client {
             }
             Fault::Refused => Err(LeaseError::Other("connection refused".to_owned())),
             Fault::Garbage => {
-                Ok(Lease::read(json!({"metadata": {"resourceVersion": "x"}, "spec": {"holderIdentity": "garbage", "leaseDurationSeconds": -5}})).expect("read"))
+                Ok(Lease::read(json!({"metadata": {"resourceVersion": "x"}, "spec": {"holderIdentity": "garbage", "leaseDurationSeconds": -5}}))
+                    .expect("read"))
             }
         }
     }
@@ -254,14 +255,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            chance: Box::new(|| 0.5),
-            clock: Clock::steady(),
-            wall_off: SignedDuration::ZERO,
-            hints: false,
-            faults: healthy(),
-            change: |_| {},
-        }
+        Self { chance: Box::new(|| 0.5), clock: Clock::steady(), wall_off: SignedDuration::ZERO, hints: false, faults: healthy(), change: |_| {} }
     }
 }
 

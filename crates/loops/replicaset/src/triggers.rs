@@ -33,8 +33,8 @@ fn of_pod<S: SetKind>(old: Option<&Pod>, new: Option<&Pod>, stores: &Stores) -> 
     let moved = old.is_some_and(|old| old.meta.controller() != pod.meta.controller());
     let relabelled = old.is_some_and(|old| old.meta.labels != pod.meta.labels);
     let mut out = Vec::new();
-    // Upstream forgets the old owner of a pod that is going and loses its reference; it is told here, because it counts such pods.
-    if moved || (relabelled && pod.meta.deleting.is_some()) {
+    // Also the old owner of a pod that is going, which upstream forgets unless labels change too: it counts such pods.
+    if moved {
         out.extend(owner(old).map(|set| Trigger::now(set.meta().key())));
     }
     if pod.meta.deleting.is_some() {

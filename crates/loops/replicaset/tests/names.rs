@@ -45,6 +45,12 @@ both! {
         let pass = world.pass(&lp, "web");
         assert!(pass.events().is_empty() && matches!(pass.report.next, Next::Retry(_)));
         assert_eq!(pass.status().get("conditions"), None);
+        // Not even the watch need have shown the stranger.
+        let (pods, sets) = world.server.take_log().into_iter().partition(|step| step.kind == &PODS);
+        world.server.give_back(sets);
+        world.deliver();
+        assert_ne!(world.look(&lp, "web").writes().next().unwrap().name().to_string(), name);
+        world.server.give_back(pods);
         let pass = world.settle(&lp, "web").swap_remove(0);
         assert_eq!((pass.creates(), world.live_of("web").len()), (1, 1));
         assert_ne!(world.live_of("web")[0], name);

@@ -163,6 +163,18 @@ both! {
     }
 }
 
+/// workloads 3.1 row 6: a pod without labels is offered to nobody, even where a selector is content with the absence of one.
+#[test]
+fn a_pod_without_labels_is_offered_to_nobody() {
+    let without = json!({"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]});
+    let mut world = World::new().with::<ReplicaSet>(set("web").selector(without));
+    let woken = listen::<ReplicaSet>(&world);
+    world.add_pods::<ReplicaSet>([pod("bare").labels(Value::Null)]);
+    assert_eq!(woken(), nobody());
+    world.add_pods::<ReplicaSet>([pod("other").labels(json!({"y": "1"}))]);
+    assert_eq!(woken(), ["web"]);
+}
+
 /// A pod's owner is of one kind; the other loop is not woken by it.
 #[test]
 fn the_loops_do_not_wake_for_each_others_pods() {
