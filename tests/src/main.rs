@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use jiff::Timestamp;
 use evenkeel_tests::behaviours::alter::{altered, mix};
 use evenkeel_tests::behaviours::in_process::{self, in_virtual_time};
 use evenkeel_tests::behaviours::player::PlayOptions;
@@ -17,6 +16,7 @@ use evenkeel_tests::stories::plane::Place;
 use evenkeel_tests::takeover::recorded::read_handovers;
 use evenkeel_tests::takeover::{live, loaded};
 use evenkeel_tests::transport::{Https, Transport, Trust};
+use jiff::Timestamp;
 
 /// Stories and recorded behaviours, held against a control plane.
 #[derive(Debug, Parser)]
@@ -195,7 +195,12 @@ fn play(flags: &Behaviours) -> Outcome {
     Ok(report.failed().next().is_none())
 }
 
-fn play_over_tls(flags: &Behaviours, server: &str, stories: &[Story], meant: &BTreeMap<String, String>) -> Result<Report, Box<dyn std::error::Error>> {
+fn play_over_tls(
+    flags: &Behaviours,
+    server: &str,
+    stories: &[Story],
+    meant: &BTreeMap<String, String>,
+) -> Result<Report, Box<dyn std::error::Error>> {
     let trust = match &flags.ca {
         Some(file) => Trust::Authority(read(file)?),
         None => Trust::Anyone,

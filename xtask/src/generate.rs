@@ -10,7 +10,8 @@ struct Generated {
 }
 
 /// All of them. CRDs, metrics and RBAC join as the crates that own them learn to print theirs.
-const FILES: &[Generated] = &[Generated { path: "docs/flags.md", package: "evenkeel-manager", args: &["--bin", "evenkeel", "--", "--print-flag-table"] }];
+const FILES: &[Generated] =
+    &[Generated { path: "docs/flags.md", package: "evenkeel-manager", args: &["--bin", "evenkeel", "--", "--print-flag-table"] }];
 
 /// Writes every file, or with `--check` fails when one is not what it would be.
 pub fn run(args: &[String]) -> Result<(), Failure> {

@@ -71,6 +71,11 @@ impl Parts {
             println!("\ncargo xtask test: all {} parts passed in {minutes}", self.done.len());
             return Ok(());
         }
-        Err(Failure::Verdict(format!("cargo xtask test: {} passed, {} failed ({}) in {minutes}", self.done.len(), self.failed.len(), self.failed.join("; "))))
+        Err(Failure::Verdict(format!(
+            "cargo xtask test: {} passed, {} failed ({}) in {minutes}",
+            self.done.len(),
+            self.failed.len(),
+            self.failed.join("; ")
+        )))
     }
 }

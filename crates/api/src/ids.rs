@@ -137,7 +137,13 @@ mod tests {
 
     #[test]
     fn uids_print_as_they_were_read() {
-        for text in ["7f4c0f5e-0b1c-4f0a-9d2e-00ff10ab23cd", "7F4C0F5E-0b1c-4f0a-9d2e-00ff10ab23cd", "", "x", "7f4c0f5e+0b1c-4f0a-9d2e-00ff10ab23cd"] {
+        for text in [
+            "7f4c0f5e-0b1c-4f0a-9d2e-00ff10ab23cd",
+            "7F4C0F5E-0b1c-4f0a-9d2e-00ff10ab23cd",
+            "",
+            "x",
+            "7f4c0f5e+0b1c-4f0a-9d2e-00ff10ab23cd",
+        ] {
             assert_eq!(Uid::new(text).to_string(), text);
         }
         assert_eq!(size_of::<Uid>(), 24);

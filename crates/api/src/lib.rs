@@ -31,10 +31,8 @@ pub use meta::{Meta, OwnerReference};
 pub use percent::{IntOrPercent, PercentError};
 pub use pod::{Phase, Pod};
 pub use quantity::same_quantity;
-pub use replicas::{ReplicaSet, ReplicaSetStatus, ReplicationController, Replicated};
-pub use resource::{
-    DEPLOYMENTS, EVENTS, Kind, LEASES, NAMESPACES, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource,
-};
+pub use replicas::{ReplicaSet, ReplicaSetStatus, Replicated, ReplicationController};
+pub use resource::{DEPLOYMENTS, EVENTS, Kind, LEASES, NAMESPACES, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource};
 pub use selector::{Operator, Requirement, Selector, SelectorError};
 pub use template::{POD_TEMPLATE_HASH, Template};
 pub use wire::{DecodeError, Object};

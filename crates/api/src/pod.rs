@@ -151,9 +151,8 @@ impl Object for Pod {
         let spec = wire.spec.unwrap_or_default();
         let status = wire.status.unwrap_or_default();
         let ready = status.conditions.iter().flatten().find(|c| c.kind == "Ready");
-        let sidecar = |name: &str| {
-            spec.init_containers.iter().flatten().any(|c| c.name == name && c.restart_policy.as_deref() == Some("Always"))
-        };
+        let sidecar =
+            |name: &str| spec.init_containers.iter().flatten().any(|c| c.name == name && c.restart_policy.as_deref() == Some("Always"));
         Ok(Self {
             meta,
             phase: match status.phase.as_deref().unwrap_or_default() {

@@ -3,7 +3,8 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 use serde_json::Value;
 
 use crate::{
-    Condition, DecodeError, Document, Kind, Labels, Meta, Object, Pool, REPLICA_SETS, REPLICATION_CONTROLLERS, Selector, SelectorError, Template,
+    Condition, DecodeError, Document, Kind, Labels, Meta, Object, Pool, REPLICA_SETS, REPLICATION_CONTROLLERS, Selector, SelectorError,
+    Template,
     wire::{MetaWire, pairs},
 };
 

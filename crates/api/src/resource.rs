@@ -68,8 +68,7 @@ pub static REPLICATION_CONTROLLERS: Resource = namespaced("", "v1", "replication
 /// `events` of the core group, which the stock manager writes.
 pub static EVENTS: Resource = namespaced("", "v1", "events", "Event");
 /// `namespaces`.
-pub static NAMESPACES: Resource =
-    Resource { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false };
+pub static NAMESPACES: Resource = Resource { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false };
 /// `replicasets.apps`.
 pub static REPLICA_SETS: Resource = namespaced("apps", "v1", "replicasets", "ReplicaSet");
 /// `deployments.apps`.

@@ -137,8 +137,12 @@ mod tests {
 
     #[test]
     fn broken_selectors_are_errors() {
-        for bad in [json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}), json!({"matchExpressions": [{"key": "a", "operator": "In"}]}),
-            json!({"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["x"]}]}), json!({"matchLabels": 3})] {
+        for bad in [
+            json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}),
+            json!({"matchExpressions": [{"key": "a", "operator": "In"}]}),
+            json!({"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["x"]}]}),
+            json!({"matchLabels": 3}),
+        ] {
             assert!(Selector::read(&bad).is_err(), "{bad}");
         }
     }

@@ -80,7 +80,16 @@ fn object_at<'v>(value: &'v mut Value, field: &str) -> &'v mut Value {
 
 /// Fields that hold a map: empty is the same as absent.
 const MAPS: [&str; 11] = [
-    "labels", "annotations", "nodeSelector", "limits", "requests", "overhead", "matchLabels", "volumeAttributes", "options", "capacity",
+    "labels",
+    "annotations",
+    "nodeSelector",
+    "limits",
+    "requests",
+    "overhead",
+    "matchLabels",
+    "volumeAttributes",
+    "options",
+    "capacity",
     "allocatedResources",
 ];
 /// Fields that hold a struct by value: `{}` is the same as absent.
@@ -96,8 +105,7 @@ fn means_nothing(field: &str, value: &Value) -> bool {
         Value::Null => true,
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => {
-            (MAPS.contains(&field) && map.is_empty())
-                || (VALUE_STRUCTS.contains(&field) && map.iter().all(|(k, v)| means_nothing(k, v)))
+            (MAPS.contains(&field) && map.is_empty()) || (VALUE_STRUCTS.contains(&field) && map.iter().all(|(k, v)| means_nothing(k, v)))
         }
         _ => false,
     }
@@ -112,7 +120,9 @@ fn write_canonical(value: &Value, field: &str, out: &mut String) {
             for (k, v) in kept {
                 out.push_str(&Value::from(k.as_str()).to_string());
                 out.push(':');
-                let amount = (QUANTITY_MAPS.contains(&field) || QUANTITIES.contains(&k.as_str())).then(|| v.as_str().map(str::to_owned).or_else(|| v.is_number().then(|| v.to_string()))).flatten();
+                let amount = (QUANTITY_MAPS.contains(&field) || QUANTITIES.contains(&k.as_str()))
+                    .then(|| v.as_str().map(str::to_owned).or_else(|| v.is_number().then(|| v.to_string())))
+                    .flatten();
                 match amount.and_then(|a| quantity::canonical(&a)) {
                     Some(text) => out.push_str(&text),
                     None => write_canonical(v, k, out),
@@ -165,8 +175,10 @@ mod tests {
     fn equality_is_semantic() {
         let a = t(json!({"metadata": {"labels": {"a": "1", POD_TEMPLATE_HASH: "x"}, "creationTimestamp": null},
             "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1000m"}}}]}}));
-        let b = t(json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1"}, "requests": {}}, "name": "c", "env": []}], "nodeSelector": {}},
-            "metadata": {"labels": {"a": "1"}}}));
+        let b = t(
+            json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1"}, "requests": {}}, "name": "c", "env": []}], "nodeSelector": {}},
+            "metadata": {"labels": {"a": "1"}}}),
+        );
         assert!(a.same_as(&b));
         assert_eq!(a.fingerprint(), b.fingerprint());
         assert_eq!(a.hash(None), b.hash(None));

@@ -79,11 +79,7 @@ pub fn negotiate(headers: &HeaderMap, scope: Scope) -> Result<Accept, ApiError> 
         e.details = serde_json::json!({});
         return Err(e);
     }
-    let list = if watch {
-        "application/json, application/json;stream=watch"
-    } else {
-        "application/json, application/yaml"
-    };
+    let list = if watch { "application/json, application/json;stream=watch" } else { "application/json, application/yaml" };
     Err(ApiError::new(
         406,
         "NotAcceptable",

@@ -11,18 +11,34 @@ const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube
 /// Fills a fresh server.
 pub(crate) fn fill(server: &Server) {
     for name in NAMESPACES {
-        put(server, "", "v1", "namespaces", json!({
-            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
-            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
-        }));
+        put(
+            server,
+            "",
+            "v1",
+            "namespaces",
+            json!({
+                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+                "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+            }),
+        );
     }
     for (name, value, text) in [
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
         ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
     ] {
-        put(server, "scheduling.k8s.io", "v1", "priorityclasses", json!({
-            "metadata": {"name": name, "generation": 1}, "value": value, "description": text, "preemptionPolicy": "PreemptLowerPriority",
-        }));
+        put(
+            server,
+            "scheduling.k8s.io",
+            "v1",
+            "priorityclasses",
+            json!({
+                "metadata": {"name": name, "generation": 1}, "value": value, "description": text, "preemptionPolicy": "PreemptLowerPriority",
+            }),
+        );
     }
     kubernetes_service(server);
     roles(server);
@@ -34,23 +50,35 @@ fn kubernetes_service(server: &Server) {
     let port = server.options.advertise.map_or(6443, |(_, p)| p);
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     crate::kinds::reserve(server, &ip);
-    put(server, "", "v1", "services", json!({
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
-        "spec": {
-            "clusterIP": ip, "clusterIPs": [ip], "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"],
-            "ipFamilyPolicy": "SingleStack",
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
-            "sessionAffinity": "None", "type": "ClusterIP",
-        },
-        "status": {"loadBalancer": {}},
-    }));
+    put(
+        server,
+        "",
+        "v1",
+        "services",
+        json!({
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+            "spec": {
+                "clusterIP": ip, "clusterIPs": [ip], "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"],
+                "ipFamilyPolicy": "SingleStack",
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
+                "sessionAffinity": "None", "type": "ClusterIP",
+            },
+            "status": {"loadBalancer": {}},
+        }),
+    );
     if let Some((addr, port)) = server.options.advertise {
-        put(server, "discovery.k8s.io", "v1", "endpointslices", json!({
-            "metadata": {"name": "kubernetes", "namespace": "default", "generation": 1, "labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [addr.to_string()], "conditions": {"ready": true}}],
-            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-        }));
+        put(
+            server,
+            "discovery.k8s.io",
+            "v1",
+            "endpointslices",
+            json!({
+                "metadata": {"name": "kubernetes", "namespace": "default", "generation": 1, "labels": {"kubernetes.io/service-name": "kubernetes"}},
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": [addr.to_string()], "conditions": {"ready": true}}],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+            }),
+        );
     }
 }
 

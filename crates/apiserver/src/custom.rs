@@ -61,9 +61,7 @@ pub(crate) fn committed(server: &Server, r: &Resource, doc: &Value, deleted: boo
 fn establish(server: &Server, r: &Resource, mut doc: Value) {
     let now = meta::seconds(server.options.clock.now());
     doc["status"]["acceptedNames"] = doc["spec"]["names"].clone();
-    let condition = |kind: &str, reason: &str, text: &str| {
-        json!({"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": text})
-    };
+    let condition = |kind: &str, reason: &str, text: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": text});
     doc["status"]["conditions"] = json!([
         condition("NamesAccepted", "NoConflicts", "no conflicts found"),
         condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
@@ -88,11 +86,7 @@ fn forget(server: &Server, group: &str, plural: &str) {
     server.registry.remove(group, plural);
     let end = format!("/{plural}");
     let start = format!("{group}/");
-    server
-        .custom
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .retain(|k, _| !(k.starts_with(&start) && k.ends_with(&end)));
+    server.custom.lock().unwrap_or_else(PoisonError::into_inner).retain(|k, _| !(k.starts_with(&start) && k.ends_with(&end)));
 }
 
 fn row(doc: &Value, v: &Value, storage: &str) -> Resource {
@@ -154,8 +148,7 @@ fn compile(stated: &Value) -> (Schema, StructId) {
     }
     fields.extend(c.structs[root].fields.drain(..).filter(|f| !matches!(&*f.name, "kind" | "apiVersion" | "metadata")));
     c.structs[root].fields = fields;
-    c.structs[root].index =
-        c.structs[root].fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect();
+    c.structs[root].index = c.structs[root].fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect();
     let mut structs = c.structs;
     crate::schema::mark_defaults(&mut structs);
     (Schema { structs, by_name: BTreeMap::new() }, root)

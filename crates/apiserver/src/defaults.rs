@@ -170,12 +170,8 @@ fn requests_from_limits(c: &mut Obj) {
 }
 
 fn replication_controller(rc: &mut Obj) {
-    let labels = rc
-        .get("spec")
-        .and_then(|s| s.pointer("/template/metadata/labels"))
-        .and_then(Value::as_object)
-        .filter(|l| !l.is_empty())
-        .cloned();
+    let labels =
+        rc.get("spec").and_then(|s| s.pointer("/template/metadata/labels")).and_then(Value::as_object).filter(|l| !l.is_empty()).cloned();
     let Some(labels) = labels else { return };
     let spec = sub(rc, "spec");
     if spec.get("selector").and_then(Value::as_object).is_none_or(Map::is_empty) {
@@ -312,12 +308,8 @@ fn stateful_set_strategy(s: &mut Obj) {
 }
 
 fn job(j: &mut Obj) {
-    let labels = j
-        .get("spec")
-        .and_then(|s| s.pointer("/template/metadata/labels"))
-        .and_then(Value::as_object)
-        .filter(|l| !l.is_empty())
-        .cloned();
+    let labels =
+        j.get("spec").and_then(|s| s.pointer("/template/metadata/labels")).and_then(Value::as_object).filter(|l| !l.is_empty()).cloned();
     if let Some(labels) = labels {
         labels_if_none(j, labels);
     }
@@ -346,9 +338,11 @@ fn hpa_spec(s: &mut Obj) {
     let up = sub(b, "scaleUp");
     set_if_missing(up, "stabilizationWindowSeconds", || 0.into());
     set_if_missing(up, "selectPolicy", || "Max".into());
-    set_if_missing(up, "policies", || {
-        json!([{"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15}])
-    });
+    set_if_missing(
+        up,
+        "policies",
+        || json!([{"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15}]),
+    );
     let down = sub(b, "scaleDown");
     set_if_missing(down, "selectPolicy", || "Max".into());
     set_if_missing(down, "policies", || json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]));
@@ -381,9 +375,7 @@ fn crd(c: &mut Obj) {
 /// Amounts of a resource list, rounded up to thousandths.
 pub fn amounts(list: Option<&Value>) -> Vec<(String, Quantity)> {
     let Some(Value::Object(m)) = list else { return Vec::new() };
-    m.iter()
-        .filter_map(|(k, v)| Some((k.clone(), Quantity::parse(v.as_str()?).ok()?.round_up_milli())))
-        .collect()
+    m.iter().filter_map(|(k, v)| Some((k.clone(), Quantity::parse(v.as_str()?).ok()?.round_up_milli()))).collect()
 }
 
 #[cfg(test)]

@@ -26,9 +26,9 @@ pub(crate) fn acting_user(server: &Server, req: &Request) -> Result<Option<UserI
         Some((ns, n)) => Attributes { verb: "impersonate", resource: "serviceaccounts", namespace: ns, name: n, ..Attributes::default() },
         None => Attributes { verb: "impersonate", resource: "users", name, ..Attributes::default() },
     };
-    let groups_ok = groups
-        .iter()
-        .all(|g| rbac::allows(server, &req.user, &Attributes { verb: "impersonate", resource: "groups", name: g, ..Attributes::default() }));
+    let groups_ok = groups.iter().all(|g| {
+        rbac::allows(server, &req.user, &Attributes { verb: "impersonate", resource: "groups", name: g, ..Attributes::default() })
+    });
     if !rbac::allows(server, &req.user, &wanted) || !groups_ok {
         return Err(refusal(req));
     }

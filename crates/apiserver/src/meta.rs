@@ -133,10 +133,7 @@ fn regex_error(text: &str, regex: &str, examples: &[&str]) -> String {
 fn qualified_shape(s: &str) -> bool {
     let alnum = |c: u8| c.is_ascii_alphanumeric();
     let b = s.as_bytes();
-    !b.is_empty()
-        && alnum(b[0])
-        && alnum(b[b.len() - 1])
-        && b.iter().all(|c| alnum(*c) || matches!(c, b'-' | b'_' | b'.'))
+    !b.is_empty() && alnum(b[0]) && alnum(b[b.len() - 1]) && b.iter().all(|c| alnum(*c) || matches!(c, b'-' | b'_' | b'.'))
 }
 
 /// What is wrong with a qualified name (keys of annotations, conditions and the like).
@@ -162,10 +159,7 @@ fn name_with_prefix(s: &str, what: &str) -> Vec<String> {
             name
         }
         _ => {
-            out.push(format!(
-                "a {what} {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
-                qualified_error()
-            ));
+            out.push(format!("a {what} {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')", qualified_error()));
             return out;
         }
     };

@@ -80,12 +80,11 @@ impl Rule {
             });
         }
         let (_, sub) = a.resource.split_once('/').unwrap_or((a.resource, ""));
-        let resource = self.resources.iter().any(|r| {
-            r == "*" || r == a.resource || (!sub.is_empty() && r.strip_prefix("*/").is_some_and(|s| s == sub))
-        });
-        has(&self.groups, a.group)
-            && resource
-            && (self.names.is_empty() || (!a.name.is_empty() && self.names.iter().any(|n| n == a.name)))
+        let resource = self
+            .resources
+            .iter()
+            .any(|r| r == "*" || r == a.resource || (!sub.is_empty() && r.strip_prefix("*/").is_some_and(|s| s == sub)));
+        has(&self.groups, a.group) && resource && (self.names.is_empty() || (!a.name.is_empty() && self.names.iter().any(|n| n == a.name)))
     }
 
     /// Whether everything that `other` allows is allowed by this rule.
@@ -95,7 +94,10 @@ impl Rule {
             && all(&self.groups, &other.groups)
             && all(&self.resources, &other.resources)
             && (self.names.is_empty() || (!other.names.is_empty() && other.names.iter().all(|n| self.names.contains(n))))
-            && other.urls.iter().all(|u| self.urls.iter().any(|h| h == "*" || h == u || h.strip_suffix('*').is_some_and(|p| u.starts_with(p))))
+            && other
+                .urls
+                .iter()
+                .all(|u| self.urls.iter().any(|h| h == "*" || h == u || h.strip_suffix('*').is_some_and(|p| u.starts_with(p))))
             && (other.urls.is_empty() == self.urls.is_empty())
     }
 }
@@ -104,10 +106,7 @@ impl Policy {
     fn load(server: &Server) -> Policy {
         let docs = |log: &str| -> Vec<(String, Value)> {
             let (_, items) = server.store.list(log, "");
-            items
-                .iter()
-                .map(|s| (s.namespace().to_owned(), serde_json::from_slice(&s.bytes).unwrap_or(Value::Null)))
-                .collect()
+            items.iter().map(|s| (s.namespace().to_owned(), serde_json::from_slice(&s.bytes).unwrap_or(Value::Null))).collect()
         };
         const GROUP: &str = "rbac.authorization.k8s.io";
         let mut roles: BTreeMap<(String, String), Arc<Vec<Rule>>> = BTreeMap::new();
@@ -154,9 +153,8 @@ impl Policy {
     }
 
     fn grants_for<'a>(&'a self, user: &UserInfo, namespace: &'a str) -> impl Iterator<Item = &'a Grant> {
-        let subjects: Vec<String> = std::iter::once(format!("user:{}", user.name))
-            .chain(user.groups.iter().map(|g| format!("group:{g}")))
-            .collect();
+        let subjects: Vec<String> =
+            std::iter::once(format!("user:{}", user.name)).chain(user.groups.iter().map(|g| format!("group:{g}"))).collect();
         subjects
             .into_iter()
             .filter_map(|s| self.by_subject.get(&s))
@@ -166,10 +164,7 @@ impl Policy {
 
     /// Why a user may do something; `None`: he may not, or needs no reason.
     pub(crate) fn reason(&self, user: &UserInfo, a: &Attributes<'_>) -> Option<String> {
-        self.grants_for(user, a.namespace)
-            .filter(|g| g.rules.iter().any(|r| r.covers(a)))
-            .min_by_key(|g| g.order)
-            .map(|g| g.text.clone())
+        self.grants_for(user, a.namespace).filter(|g| g.rules.iter().any(|r| r.covers(a))).min_by_key(|g| g.order).map(|g| g.text.clone())
     }
 
     pub(crate) fn allows(&self, user: &UserInfo, a: &Attributes<'_>) -> bool {
@@ -253,8 +248,7 @@ pub(crate) fn refusal(user: &UserInfo, a: &Attributes<'_>) -> ApiError {
     let (plural, _) = a.resource.split_once('/').unwrap_or((a.resource, ""));
     let qualified = if a.group.is_empty() { plural.to_owned() } else { format!("{plural}.{}", a.group) };
     let object = if a.name.is_empty() { qualified } else { format!("{qualified} {:?}", a.name) };
-    let place =
-        if a.namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace {:?}", a.namespace) };
+    let place = if a.namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace {:?}", a.namespace) };
     let mut e = ApiError::new(
         403,
         "Forbidden",
@@ -313,19 +307,15 @@ pub(crate) fn check_escalation(server: &Server, user: &UserInfo, namespace: &str
             ("bind", role.map(|r| rules_of(&r)).unwrap_or_default())
         }
     };
-    let resource = if verb == "bind" {
-        if json::text(doc, "roleRef.kind") == "Role" { "roles" } else { "clusterroles" }
-    } else {
-        group_resource
-    };
+    let resource =
+        if verb == "bind" { if json::text(doc, "roleRef.kind") == "Role" { "roles" } else { "clusterroles" } } else { group_resource };
     let name = if verb == "bind" { json::text(doc, "roleRef.name") } else { json::text(doc, "metadata.name") };
     let a = Attributes { verb, group: "rbac.authorization.k8s.io", resource, namespace, name, path: "" };
     if policy.allows(user, &a) {
         return Ok(());
     }
     let have: Vec<&Rule> = policy.rules_for(user, namespace).collect();
-    let missing: Vec<String> =
-        rules.iter().filter(|r| !have.iter().any(|h| h.contains(r))).map(compact).collect();
+    let missing: Vec<String> = rules.iter().filter(|r| !have.iter().any(|h| h.contains(r))).map(compact).collect();
     if missing.is_empty() {
         return Ok(());
     }

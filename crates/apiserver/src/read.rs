@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::accept::{self, Accept, Scope, Shape};
+use crate::convert;
 use crate::registry::Resource;
 use crate::request::{Body, Response};
 use crate::selector::fields::FieldSelector;
@@ -18,7 +19,6 @@ use crate::status::{ApiError, Cause};
 use crate::store::watch::{Filter, Plan, View};
 use crate::store::{Compacted, Stored};
 use crate::view::{self, PlainView, ShapedView};
-use crate::convert;
 
 /// Watches without a timeout of their own end after this; a real server draws from 30 to 60 minutes.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(45 * 60);
@@ -99,11 +99,8 @@ pub(crate) fn get(call: &Call<'_>) -> Result<Response, ApiError> {
             }
         },
     }
-    let stored = call
-        .server
-        .store
-        .get(&call.resource.storage_key(), &call.key(name))
-        .ok_or_else(|| ApiError::not_found(&call.resource, name))?;
+    let stored =
+        call.server.store.get(&call.resource.storage_key(), &call.key(name)).ok_or_else(|| ApiError::not_found(&call.resource, name))?;
     if accept.shape == Shape::Plain && !accept.yaml && call.resource.hub.is_none() && !call.resource.custom {
         return Ok(Response::json_bytes(StatusCode::OK, stored.bytes.clone()));
     }
@@ -143,11 +140,7 @@ fn validate_list_options(call: &Call<'_>, watch: bool) -> Result<(), ApiError> {
     let (rv, matching, cont) = (q.get("resourceVersion"), q.get("resourceVersionMatch"), q.get("continue"));
     let forbidden = |field: &str, text: &str| Cause::new("FieldValueForbidden", field, format!("Forbidden: {text}"));
     let unsupported = |list: &str| {
-        Cause::new(
-            "FieldValueNotSupported",
-            "resourceVersionMatch",
-            format!("Unsupported value: {matching:?}: supported values: {list}"),
-        )
+        Cause::new("FieldValueNotSupported", "resourceVersionMatch", format!("Unsupported value: {matching:?}: supported values: {list}"))
     };
     let mut causes = Vec::new();
     if watch && q.opt("sendInitialEvents").is_some() {
@@ -163,7 +156,10 @@ fn validate_list_options(call: &Call<'_>, watch: bool) -> Result<(), ApiError> {
     }
     if watch {
         if !matching.is_empty() {
-            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+            causes.push(forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
         }
         return list_options_invalid(causes);
     }
@@ -209,9 +205,7 @@ fn encode_token(rv: i64, last: &str, prefix: &str) -> String {
 
 fn decode_token(token: &str) -> Result<Token, ApiError> {
     let bad = |text: &str| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {text}"));
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(token.trim_end_matches('='))
-        .map_err(|e| bad(&format!("{e}")))?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| bad(&format!("{e}")))?;
     let t: Token = serde_json::from_slice(&bytes).map_err(|e| bad(&format!("{e}")))?;
     if t.v != "meta.k8s.io/v1" {
         return Err(bad(&format!("server does not recognize this encoded version {:?}", t.v)));
@@ -262,8 +256,7 @@ pub(crate) fn page(call: &Call<'_>) -> Result<Page, ApiError> {
     let (store, log) = (&call.server.store, call.resource.storage_key());
     let limit = number(call, "limit")?;
     number(call, "timeoutSeconds")?;
-    let (rv_text, matching, cont) =
-        (call.query.get("resourceVersion"), call.query.get("resourceVersionMatch"), call.query.get("continue"));
+    let (rv_text, matching, cont) = (call.query.get("resourceVersion"), call.query.get("resourceVersionMatch"), call.query.get("continue"));
     let rv_asked: u64 = match rv_text {
         "" => 0,
         t => t.parse().map_err(|_| {
@@ -452,18 +445,7 @@ pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
             empty,
         })
     };
-    let stream = store.start_watch(Plan {
-        log,
-        filter,
-        initial,
-        initial_bookmark,
-        after: rv,
-        position,
-        alarm,
-        bookmarks,
-        timeout,
-        view,
-    });
+    let stream = store.start_watch(Plan { log, filter, initial, initial_bookmark, after: rv, position, alarm, bookmarks, timeout, view });
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(Response { status: StatusCode::OK, headers, body: Body::Watch(stream) })

@@ -137,12 +137,8 @@ struct Inner {
 
 impl Inner {
     fn rebuild(&mut self) {
-        self.index = self
-            .list
-            .iter()
-            .filter(|r| r.served)
-            .map(|r| ((r.group.clone(), r.version.clone(), r.plural.clone()), r.clone()))
-            .collect();
+        self.index =
+            self.list.iter().filter(|r| r.served).map(|r| ((r.group.clone(), r.version.clone(), r.plural.clone()), r.clone())).collect();
         self.generation += 1;
     }
 }

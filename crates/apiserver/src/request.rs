@@ -38,11 +38,7 @@ pub struct UserInfo {
 impl UserInfo {
     /// The all-powerful user of the local control plane.
     pub fn admin() -> Self {
-        UserInfo {
-            name: "admin".into(),
-            uid: "admin".into(),
-            groups: vec!["system:masters".into(), "system:authenticated".into()],
-        }
+        UserInfo { name: "admin".into(), uid: "admin".into(), groups: vec!["system:masters".into(), "system:authenticated".into()] }
     }
 
     /// Whoever shows no token.

@@ -166,8 +166,7 @@ fn access_review(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<()
     let user = if selfish {
         call.req.user.clone()
     } else {
-        let groups: Vec<String> =
-            json::list(spec, "groups").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let groups: Vec<String> = json::list(spec, "groups").iter().filter_map(Value::as_str).map(str::to_owned).collect();
         if json::text(spec, "user").is_empty() && groups.is_empty() {
             causes.push(Cause::new(
                 "FieldValueInvalid",
@@ -200,7 +199,8 @@ fn access_review(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<()
     let allowed = match (&ra, &na) {
         (Some(r), _) => {
             let sub = json::text(r, "subresource");
-            let resource = if sub.is_empty() { json::text(r, "resource").to_owned() } else { format!("{}/{sub}", json::text(r, "resource")) };
+            let resource =
+                if sub.is_empty() { json::text(r, "resource").to_owned() } else { format!("{}/{sub}", json::text(r, "resource")) };
             let a = Attributes {
                 verb: json::text(r, "verb"),
                 group: json::text(r, "group"),

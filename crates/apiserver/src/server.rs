@@ -127,8 +127,7 @@ impl Server {
                 None => not_found_page(self, req),
             };
         };
-        let mut call =
-            Call { server: self, req, query: Query::parse(&req.query), route, resource, warnings: Vec::new() };
+        let mut call = Call { server: self, req, query: Query::parse(&req.query), route, resource, warnings: Vec::new() };
         let mut response = match dispatch(&mut call) {
             Ok(r) => r,
             Err(mut e) => {

@@ -3,8 +3,8 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::request::Response;
 use crate::registry::Resource;
+use crate::request::Response;
 
 /// One reason of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,10 +143,13 @@ impl ApiError {
         let mut m = Map::new();
         m.insert("kind".into(), "Status".into());
         m.insert("apiVersion".into(), "v1".into());
-        m.insert("metadata".into(), match &self.continue_token {
-            Some(t) => json!({"continue": t}),
-            None => json!({}),
-        });
+        m.insert(
+            "metadata".into(),
+            match &self.continue_token {
+                Some(t) => json!({"continue": t}),
+                None => json!({}),
+            },
+        );
         m.insert("status".into(), "Failure".into());
         m.insert("message".into(), self.message.clone().into());
         if !self.reason.is_empty() {

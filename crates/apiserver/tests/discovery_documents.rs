@@ -95,7 +95,10 @@ fn schemas_say_how_lists_merge() {
     let spec = &schemas["io.k8s.api.apps.v1.DeploymentSpec"];
     assert_eq!(spec["required"], json!(["selector", "template"]));
     assert_eq!(spec["properties"]["strategy"]["x-kubernetes-patch-strategy"], "retainKeys");
-    assert_eq!(spec["properties"]["selector"]["allOf"][0]["$ref"], "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector");
+    assert_eq!(
+        spec["properties"]["selector"]["allOf"][0]["$ref"],
+        "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector"
+    );
     assert_eq!(schemas["io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector"]["x-kubernetes-map-type"], "atomic");
 }
 

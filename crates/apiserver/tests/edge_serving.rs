@@ -48,7 +48,10 @@ async fn connect(edge: &EdgeHandle, alpn: &[&[u8]], name: &'static str) -> TlsSt
 /// Sends one HTTP/1.1 request and reads the whole answer.
 async fn ask(edge: &EdgeHandle, head: &str, body: &[u8]) -> (u16, String, Value) {
     let mut stream = connect(edge, &[b"http/1.1"], "localhost").await;
-    stream.write_all(format!("{head}\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes()).await.expect("sent");
+    stream
+        .write_all(format!("{head}\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes())
+        .await
+        .expect("sent");
     // A server that refuses a long body may stop reading it.
     let _ = stream.write_all(body).await;
     let mut answer = Vec::new();
@@ -96,7 +99,10 @@ async fn bodies_above_the_limit_are_refused_whether_or_not_they_say_their_length
     assert!(answer[..read].starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer[..read]));
 
     let mut stream = connect(&edge, &[b"http/1.1"], "localhost").await;
-    stream.write_all(format!("{head}\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n", long.len()).as_bytes()).await.expect("sent");
+    stream
+        .write_all(format!("{head}\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n", long.len()).as_bytes())
+        .await
+        .expect("sent");
     let _ = stream.write_all(&long).await;
     let read = stream.read(&mut answer).await.expect("answered");
     assert!(answer[..read].starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer[..read]));
@@ -112,7 +118,8 @@ async fn many_requests_share_one_http2_connection() {
     let asked = (0..100).map(|_| {
         let mut sender = sender.clone();
         async move {
-            let request = Request::get("https://localhost/api").header("authorization", format!("Bearer {TOKEN}")).body(Full::<Bytes>::default());
+            let request =
+                Request::get("https://localhost/api").header("authorization", format!("Bearer {TOKEN}")).body(Full::<Bytes>::default());
             let answer = sender.send_request(request.expect("valid")).await.expect("answered");
             (answer.status(), answer.into_body().collect().await.expect("whole").to_bytes())
         }

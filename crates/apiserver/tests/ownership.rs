@@ -22,7 +22,8 @@ fn what_another_applied_is_a_conflict_until_forced() {
     assert_eq!(e["details"]["causes"][0]["reason"], "FieldManagerConflict");
     let (code, got) = t.apply(&format!("{}&force=true", path("beta")), map(json!({"a": "2"})));
     assert_eq!((code, &got["data"]["a"]), (200, &json!("2")));
-    let owners: Vec<&str> = got["metadata"]["managedFields"].as_array().expect("owners").iter().filter_map(|e| e["manager"].as_str()).collect();
+    let owners: Vec<&str> =
+        got["metadata"]["managedFields"].as_array().expect("owners").iter().filter_map(|e| e["manager"].as_str()).collect();
     assert_eq!(owners, ["beta"]);
 }
 
@@ -40,7 +41,10 @@ fn what_an_applier_drops_goes_when_nobody_else_owns_it() {
 fn an_update_takes_fields_and_keeps_a_separate_entry_for_the_status() {
     let t = talk();
     let pods = "/api/v1/namespaces/default/pods";
-    t.post(&format!("{pods}?fieldManager=maker"), json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "b"}]}}));
+    t.post(
+        &format!("{pods}?fieldManager=maker"),
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "b"}]}}),
+    );
     let (_, got) = t.merge(&format!("{pods}/p/status?fieldManager=kubelet"), json!({"status": {"phase": "Running"}}));
     let entries = got["metadata"]["managedFields"].as_array().expect("owners");
     let status = entries.iter().find(|e| e["subresource"] == "status").expect("an entry for the status");

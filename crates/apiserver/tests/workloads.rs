@@ -90,7 +90,10 @@ fn counters_of_a_status_must_agree() {
 fn selectors_are_immutable_and_match_the_template() {
     let t = talk();
     t.post(DEPLOYMENTS, deployment());
-    let (code, e) = t.merge(&format!("{DEPLOYMENTS}/web"), json!({"spec": {"selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}}}}));
+    let (code, e) = t.merge(
+        &format!("{DEPLOYMENTS}/web"),
+        json!({"spec": {"selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}}}}),
+    );
     assert_eq!(code, 422);
     assert!(e["message"].as_str().unwrap_or("").contains("field is immutable"), "{e}");
     let mut d = deployment();

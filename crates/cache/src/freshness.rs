@@ -55,9 +55,9 @@ impl Wait {
     pub fn covered(&self, stores: &Stores) -> bool {
         match self {
             Self::Reached { kind, version } => stores.any(kind).is_none_or(|s| s.version() >= *version),
-            Self::Gone { kind, key, uid } => stores
-                .any(kind)
-                .is_none_or(|s| s.header(&key.namespace, &key.name).is_none_or(|m| m.uid != *uid || m.deleting.is_some())),
+            Self::Gone { kind, key, uid } => {
+                stores.any(kind).is_none_or(|s| s.header(&key.namespace, &key.name).is_none_or(|m| m.uid != *uid || m.deleting.is_some()))
+            }
         }
     }
 }

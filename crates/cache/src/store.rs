@@ -145,7 +145,8 @@ impl<T: Object> Store<T> {
 
     /// All objects of a namespace.
     pub fn in_namespace<'s>(&'s self, namespace: &'s str) -> impl Iterator<Item = &'s Arc<T>> {
-        self.objects.range::<dyn Named, _>((std::ops::Bound::Included(&(namespace, "") as &dyn Named), std::ops::Bound::Unbounded))
+        self.objects
+            .range::<dyn Named, _>((std::ops::Bound::Included(&(namespace, "") as &dyn Named), std::ops::Bound::Unbounded))
             .map(|o| &o.0)
             .take_while(move |o| *o.meta().namespace == *namespace)
     }
@@ -155,12 +156,9 @@ impl<T: Object> Store<T> {
         let narrow = selector.requirements.iter().find(|r| r.operator == Operator::In);
         let candidates: Vec<&Arc<Labels>> = match (index, narrow) {
             (None, _) => Vec::new(),
-            (Some(index), Some(r)) => r
-                .values
-                .iter()
-                .filter_map(|v| index.pairs.get(&(r.key.as_str().into(), v.as_str().into())))
-                .flatten()
-                .collect(),
+            (Some(index), Some(r)) => {
+                r.values.iter().filter_map(|v| index.pairs.get(&(r.key.as_str().into(), v.as_str().into()))).flatten().collect()
+            }
             (Some(index), None) => index.sets.keys().collect(),
         };
         candidates.into_iter().filter(|labels| selector.matches(labels)).filter_map(move |labels| index?.sets.get(labels))
@@ -180,14 +178,26 @@ impl<T: Object> Store<T> {
             Entry::Delete(last) => {
                 self.advance(last.meta().version)?;
                 let known = self.get(&last.meta().namespace, &last.meta().name).filter(|o| o.meta().uid == last.meta().uid).cloned();
-                Ok(known.into_iter().map(|old| { self.remove(&old); (Some(old), None) }).collect())
+                Ok(known
+                    .into_iter()
+                    .map(|old| {
+                        self.remove(&old);
+                        (Some(old), None)
+                    })
+                    .collect())
             }
             Entry::Replace { version, objects } => self.replace(version, objects, &BTreeSet::new(), false),
             Entry::Refill { version, objects, unreadable, reset } => self.replace(version, objects, &unreadable, reset),
             Entry::Gone { key, uid, version } => {
                 self.advance(version)?;
                 let known = self.get(&key.namespace, &key.name).filter(|o| uid.is_none_or(|uid| o.meta().uid == uid)).cloned();
-                Ok(known.into_iter().map(|old| { self.remove(&old); (Some(old), None) }).collect())
+                Ok(known
+                    .into_iter()
+                    .map(|old| {
+                        self.remove(&old);
+                        (Some(old), None)
+                    })
+                    .collect())
             }
         }
     }
@@ -264,10 +274,8 @@ impl<T: Object> Store<T> {
         for owner in meta.owners.iter() {
             self.by_owner.entry(owner.uid.clone()).or_default().insert(ByName(object.clone()));
         }
-        let index = self
-            .namespaces
-            .entry(meta.namespace.clone())
-            .or_insert_with(|| LabelIndex { sets: BTreeMap::new(), pairs: BTreeMap::new() });
+        let index =
+            self.namespaces.entry(meta.namespace.clone()).or_insert_with(|| LabelIndex { sets: BTreeMap::new(), pairs: BTreeMap::new() });
         let bucket = index.sets.entry(meta.labels.clone()).or_insert_with(|| {
             for (k, v) in meta.labels.iter() {
                 index.pairs.entry((k.into(), v.into())).or_default().insert(meta.labels.clone());

@@ -48,16 +48,11 @@ fn some(text: &str) -> Option<String> {
 fn a_relist_is_a_three_way_diff_by_uid_and_deletions_carry_the_last_state() {
     let mut store = Store::default();
     told(&mut store, list(10, vec![pod("stays", "1", 1), pod("changes", "2", 2), pod("goes", "3", 3), pod("again", "4", 4)]));
-    let changes = told(&mut store, list(20, vec![pod("stays", "1", 1), pod("changes", "2", 15), pod("again", "5", 16), pod("comes", "6", 17)]));
+    let changes =
+        told(&mut store, list(20, vec![pod("stays", "1", 1), pod("changes", "2", 15), pod("again", "5", 16), pod("comes", "6", 17)]));
     assert_eq!(
         changes,
-        [
-            (some("4@4"), None),
-            (some("3@3"), None),
-            (some("2@2"), some("2@15")),
-            (None, some("5@16")),
-            (None, some("6@17")),
-        ]
+        [(some("4@4"), None), (some("3@3"), None), (some("2@2"), some("2@15")), (None, some("5@16")), (None, some("6@17")),]
     );
     assert_eq!((store.len(), store.version()), (4, Version(20)));
 }

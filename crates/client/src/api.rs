@@ -196,7 +196,11 @@ impl Api {
         if !query.is_empty() {
             uri = format!("{uri}?{query}");
         }
-        let mut builder = Request::builder().method(&ask.method).uri(uri).header(header::USER_AGENT, &self.user_agent).header(header::ACCEPT, "application/json");
+        let mut builder = Request::builder()
+            .method(&ask.method)
+            .uri(uri)
+            .header(header::USER_AGENT, &self.user_agent)
+            .header(header::ACCEPT, "application/json");
         let body = match body {
             Some((kind, bytes)) => {
                 builder = builder.header(header::CONTENT_TYPE, kind);

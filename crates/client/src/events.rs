@@ -75,8 +75,8 @@ impl Recorder {
         let now = inner.clock.now();
         let name = self.name(&event, now);
         let what = inner.correlator.lock().unwrap_or_else(PoisonError::into_inner).correlate(&event, &name, now);
-        let dropped = what == Correlated::Dropped
-            || inner.queue.try_send(Message::Send(Box::new(Parcel { event, what, name, now }))).is_err();
+        let dropped =
+            what == Correlated::Dropped || inner.queue.try_send(Message::Send(Box::new(Parcel { event, what, name, now }))).is_err();
         if dropped {
             inner.metrics.event_dropped();
         }
@@ -116,7 +116,10 @@ const MAX_NAME: usize = 253;
 /// Whether a text is a DNS subdomain, as names of events must be.
 fn is_subdomain(text: &str) -> bool {
     let label = |l: &str| {
-        l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !l.is_empty() && !l.starts_with('-') && !l.ends_with('-')
+        l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !l.is_empty()
+            && !l.starts_with('-')
+            && !l.ends_with('-')
     };
     text.split('.').all(label)
 }
@@ -196,7 +199,9 @@ impl Sender {
             "firstTimestamp": time_text(first), "lastTimestamp": time_text(parcel.now), "count": count,
         });
         let path = EVENTS.collection_path(Some(namespace));
-        self.api.send(Ask { method: Method::POST, path: &path, query: "" }, &|| Some(("application/json", bytes(&event))), Some(&self.fence)).await
+        self.api
+            .send(Ask { method: Method::POST, path: &path, query: "" }, &|| Some(("application/json", bytes(&event))), Some(&self.fence))
+            .await
     }
 }
 

@@ -49,15 +49,31 @@ impl ClientMetrics {
     /// Registers the families; `host` is the server's `host:port`.
     pub fn register(registry: &mut Registry, host: &str) -> Self {
         let metrics = Self::unregistered(host);
-        registry.register("rest_client_requests", "Number of HTTP requests, partitioned by status code, method, and host", metrics.requests.clone());
-        registry.register("rest_client_request_duration_seconds", "Request latency in seconds. Broken down by verb, and host", metrics.duration.clone());
+        registry.register(
+            "rest_client_requests",
+            "Number of HTTP requests, partitioned by status code, method, and host",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "rest_client_request_duration_seconds",
+            "Request latency in seconds. Broken down by verb, and host",
+            metrics.duration.clone(),
+        );
         registry.register(
             "rest_client_rate_limiter_duration_seconds",
             "Time in seconds that requests waited for their turn. Broken down by verb, and host",
             metrics.waited.clone(),
         );
-        registry.register("rest_client_request_retries", "Number of requests sent again after the server asked to wait", metrics.retries.clone());
-        registry.register("evenkeel_events_dropped", "Events that the buffer or the spam filter did not let through", metrics.dropped_events.clone());
+        registry.register(
+            "rest_client_request_retries",
+            "Number of requests sent again after the server asked to wait",
+            metrics.retries.clone(),
+        );
+        registry.register(
+            "evenkeel_events_dropped",
+            "Events that the buffer or the spam filter did not let through",
+            metrics.dropped_events.clone(),
+        );
         metrics
     }
 

@@ -196,10 +196,12 @@ impl Writer {
             (Write::Create { .. } | Write::ConfirmOwner { .. }, None) => failed(FailureKind::Other, why),
             (Write::Delete { .. }, None) => Done::AlreadyGone,
             (Write::Delete { target, .. }, Some(object)) if !is_life(&object, target) => Done::AlreadyGone,
-            (Write::Delete { .. }, Some(object)) => match answer_of(&object).filter(|_| object["metadata"]["deletionTimestamp"].is_string()) {
-                Some(answer) => Done::Written(answer),
-                None => failed(FailureKind::Other, why),
-            },
+            (Write::Delete { .. }, Some(object)) => {
+                match answer_of(&object).filter(|_| object["metadata"]["deletionTimestamp"].is_string()) {
+                    Some(answer) => Done::Written(answer),
+                    None => failed(FailureKind::Other, why),
+                }
+            }
             (Write::Replace { .. } | Write::Patch { .. }, None) => failed(FailureKind::NotFound, why),
             (Write::Replace { target, .. } | Write::Patch { target, .. }, Some(object)) if !is_life(&object, target) => {
                 failed(FailureKind::NotFound, why)
@@ -217,14 +219,22 @@ impl Writer {
     async fn look(&self, owner: &Owner, kind: Kind, key: &Key) -> Result<Look, Failure> {
         let path = kind.collection_path(Some(&key.namespace));
         let query = format!("fieldSelector=metadata.name%3D{}", key.name);
-        let reply = self.api.call(Method::GET, &path, &query, None).await.map_err(|e| Failure { kind: FailureKind::Other, message: e.to_string() })?;
+        let reply = self
+            .api
+            .call(Method::GET, &path, &query, None)
+            .await
+            .map_err(|e| Failure { kind: FailureKind::Other, message: e.to_string() })?;
         if !reply.code.is_success() {
             return Err(Failure { kind: FailureKind::Other, message: reply.status().message });
         }
-        let mut list = reply.json().ok_or_else(|| Failure { kind: FailureKind::Other, message: "the server answered a list with garbage".into() })?;
+        let mut list =
+            reply.json().ok_or_else(|| Failure { kind: FailureKind::Other, message: "the server answered a list with garbage".into() })?;
         let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str).and_then(Version::parse);
         self.wait_for(owner, kind, version);
-        let object = list["items"].as_array_mut().and_then(|items| items.iter_mut().find(|o| o["metadata"]["name"].as_str() == Some(&*key.name))).map(Value::take);
+        let object = list["items"]
+            .as_array_mut()
+            .and_then(|items| items.iter_mut().find(|o| o["metadata"]["name"].as_str() == Some(&*key.name)))
+            .map(Value::take);
         Ok(Look { object })
     }
 }
@@ -264,7 +274,10 @@ fn is_life(object: &Value, target: &Target) -> bool {
 
 fn answer_of(object: &Value) -> Option<Answer> {
     let meta = object.get("metadata")?;
-    Some(Answer { uid: Uid::new(meta.get("uid")?.as_str()?), version: meta.get("resourceVersion").and_then(Value::as_str).and_then(Version::parse) })
+    Some(Answer {
+        uid: Uid::new(meta.get("uid")?.as_str()?),
+        version: meta.get("resourceVersion").and_then(Value::as_str).and_then(Version::parse),
+    })
 }
 
 /// Whether a live object is the one that a create meant to make: the same owner controls it.

@@ -57,7 +57,10 @@ pub async fn run(flags: Flags) -> Result<(), CommandError> {
                     Ok(())
                 }
                 Ok(()) => {
-                    say(&format!("Kubeconfig: {}\nRun it again without --once to keep the control plane and try it.", cluster.kubeconfig().display()));
+                    say(&format!(
+                        "Kubeconfig: {}\nRun it again without --once to keep the control plane and try it.",
+                        cluster.kubeconfig().display()
+                    ));
                     Ok(())
                 }
                 // Watching a demo and leaving it is no failure.

@@ -124,10 +124,12 @@ async fn a_pod_with_a_failing_readiness_probe_runs_but_never_becomes_ready() {
 async fn pods_that_are_not_restarted_end_as_their_command_says() {
     let world = World::with_nodes(1).await;
     for (name, command, end) in [("good", json!(["sleep", "1"]), "Succeeded"), ("bad", json!(["sh", "-c", "exit 3"]), "Failed")] {
-        world.create(name, |pod| {
-            pod["spec"]["restartPolicy"] = json!("Never");
-            pod["spec"]["containers"][0]["command"] = command.clone();
-        }).expect("created");
+        world
+            .create(name, |pod| {
+                pod["spec"]["restartPolicy"] = json!("Never");
+                pod["spec"]["containers"][0]["command"] = command.clone();
+            })
+            .expect("created");
         world.pod(name, |pod| phase(pod) == end).await;
     }
     let bad = world.pod("bad", |_| true).await;
@@ -137,10 +139,12 @@ async fn pods_that_are_not_restarted_end_as_their_command_says() {
 #[tokio::test(start_paused = true)]
 async fn a_container_that_fails_is_run_again_after_a_growing_wait() {
     let world = World::with_nodes(1).await;
-    world.create("job", |pod| {
-        pod["spec"]["restartPolicy"] = json!("OnFailure");
-        pod["spec"]["containers"][0]["command"] = json!(["sh", "-c", "sleep 1; exit 1"]);
-    }).expect("created");
+    world
+        .create("job", |pod| {
+            pod["spec"]["restartPolicy"] = json!("OnFailure");
+            pod["spec"]["containers"][0]["command"] = json!(["sh", "-c", "sleep 1; exit 1"]);
+        })
+        .expect("created");
     world.pod("job", |pod| waiting(pod) == "CrashLoopBackOff").await;
     let pod = world.pod("job", |pod| pod["status"]["containerStatuses"][0]["restartCount"].as_i64() >= Some(2)).await;
     assert_eq!(pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);

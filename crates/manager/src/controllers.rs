@@ -3,7 +3,8 @@
 use evenkeel_plan::About;
 
 /// The loops that this program has.
-pub const LOOPS: [&About; 3] = [&evenkeel_deployment::ABOUT, &evenkeel_replicaset::REPLICA_SET, &evenkeel_replicaset::REPLICATION_CONTROLLER];
+pub const LOOPS: [&About; 3] =
+    [&evenkeel_deployment::ABOUT, &evenkeel_replicaset::REPLICA_SET, &evenkeel_replicaset::REPLICATION_CONTROLLER];
 
 /// A controller that the stock manager knows: canonical name, alias (empty: none), on by default.
 type Known = (&'static str, &'static str, bool);
@@ -91,7 +92,9 @@ impl Selection {
             let (sign, name) = entry.strip_prefix('-').map_or(("", entry), |name| ("-", name));
             if entry == "*" {
                 entries.push(entry.to_owned());
-            } else if let Some((canonical, ..)) = KNOWN.iter().find(|(canonical, alias, _)| *canonical == name || (*alias == name && !name.is_empty())) {
+            } else if let Some((canonical, ..)) =
+                KNOWN.iter().find(|(canonical, alias, _)| *canonical == name || (*alias == name && !name.is_empty()))
+            {
                 entries.push(format!("{sign}{canonical}"));
             } else {
                 unknown.push(name.to_owned());

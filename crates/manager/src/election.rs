@@ -33,7 +33,11 @@ pub(crate) fn set_up(options: &Options, world: &World, registry: &mut Registry) 
         namespace: options.lease_namespace.clone(),
         name: options.lease_name.clone(),
         identity,
-        timings: Timings { lease_duration: options.lease_duration, renew_deadline: options.renew_deadline, retry_period: options.retry_period },
+        timings: Timings {
+            lease_duration: options.lease_duration,
+            renew_deadline: options.renew_deadline,
+            retry_period: options.retry_period,
+        },
         on_loss: if options.exit_on_loss { OnLoss::End } else { OnLoss::StandBy },
         release: true,
     };
@@ -58,7 +62,9 @@ pub(crate) fn set_up(options: &Options, world: &World, registry: &mut Registry) 
         wall: Box::new(move || wall.now()),
         chance: Box::new(move || unit(draw())),
         hints: Some(lease.watch(Arc::new(move || unit(hints_draw())))),
-        on_event: Box::new(move |event: &ElectionEvent| recorder.record(Event::normal(about.clone(), ElectionEvent::REASON, event.to_string()))),
+        on_event: Box::new(move |event: &ElectionEvent| {
+            recorder.record(Event::normal(about.clone(), ElectionEvent::REASON, event.to_string()))
+        }),
         metrics: ElectionMetrics::register(registry),
     };
     let (elector, handle) = Elector::new(config, lease, surroundings).map_err(|e| e.to_string())?;
@@ -76,5 +82,12 @@ fn identity(world: &World) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
     let host = if host.trim().is_empty() { "evenkeel" } else { host.trim() };
     let (a, b) = ((world.chance)(), (world.chance)());
-    format!("{host}_{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}", a >> 32, (a >> 16) & 0xffff, a & 0xfff, 0x8000 | ((b >> 48) & 0x3fff), b & 0xffff_ffff_ffff)
+    format!(
+        "{host}_{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        a >> 32,
+        (a >> 16) & 0xffff,
+        a & 0xfff,
+        0x8000 | ((b >> 48) & 0x3fff),
+        b & 0xffff_ffff_ffff
+    )
 }

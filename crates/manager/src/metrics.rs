@@ -35,7 +35,11 @@ impl PassMetrics {
             "Number of passes that were put off because the watch cache did not show an own write yet",
             metrics.stale.clone(),
         );
-        registry.register(format!("evenkeel_{alias}_panics"), "Number of passes that ended in a panic and were retried", metrics.panics.clone());
+        registry.register(
+            format!("evenkeel_{alias}_panics"),
+            "Number of passes that ended in a panic and were retried",
+            metrics.panics.clone(),
+        );
         metrics
     }
 
@@ -56,7 +60,11 @@ impl RunningControllers {
     /// Registers the gauge.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("running_managed_controllers", "Indicates where instances of a controller are currently running", metrics.0.clone());
+        registry.register(
+            "running_managed_controllers",
+            "Indicates where instances of a controller are currently running",
+            metrics.0.clone(),
+        );
         metrics
     }
 

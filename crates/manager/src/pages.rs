@@ -64,7 +64,8 @@ pub(crate) async fn open(
     tokio::spawn(controllers_while_leading(handle.state(), checks.clone(), controllers, cache.clone()));
 
     let serve = ServeOptions { certificate, min_tls: TlsVersion::default(), metrics_open: false };
-    let server = Server::start(listener, &serve, checks, Metrics::new(Arc::new(RwLock::new(registry)))).await.map_err(|e| crate::run::causes(&e))?;
+    let server =
+        Server::start(listener, &serve, checks, Metrics::new(Arc::new(RwLock::new(registry)))).await.map_err(|e| crate::run::causes(&e))?;
     info!(address = %server.address(), "serving health and metrics");
     Ok(Pages(Some(server)))
 }

@@ -99,7 +99,8 @@ async fn plan(arguments: Arguments) -> Result<String, String> {
     }
     let kinds: Vec<_> = planner.drivers.iter().map(|d| d.kind()).collect();
     let synced = tokio::time::timeout(PATIENCE, wait_synced(&planner.cache, &kinds, &ended)).await;
-    let trouble = || planner.drivers.iter().filter_map(|d| d.trouble().map(|t| format!("{}: {}", d.kind(), t.last))).collect::<Vec<_>>().join("; ");
+    let trouble =
+        || planner.drivers.iter().filter_map(|d| d.trouble().map(|t| format!("{}: {}", d.kind(), t.last))).collect::<Vec<_>>().join("; ");
     if synced.is_err() {
         return Err(format!("the API server did not list everything within {PATIENCE:?}: {}", trouble()));
     }

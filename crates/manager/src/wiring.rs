@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use evenkeel_api::{DEPLOYMENTS, Deployment, Key, Kind, PODS, Pod, REPLICA_SETS, REPLICATION_CONTROLLERS, ReplicaSet, ReplicationController};
+use evenkeel_api::{
+    DEPLOYMENTS, Deployment, Key, Kind, PODS, Pod, REPLICA_SETS, REPLICATION_CONTROLLERS, ReplicaSet, ReplicationController,
+};
 use evenkeel_cache::{Cache, Owner};
 use evenkeel_client::{Api, ClientMetrics, Fence, Pace, PaceOptions, Recorder, Writer};
 use evenkeel_deployment::DeploymentLoop;

@@ -114,7 +114,9 @@ impl Write {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Create { kind, .. } => kind,
-            Self::Replace { target, .. } | Self::Patch { target, .. } | Self::Delete { target, .. } | Self::ConfirmOwner { target } => target.kind,
+            Self::Replace { target, .. } | Self::Patch { target, .. } | Self::Delete { target, .. } | Self::ConfirmOwner { target } => {
+                target.kind
+            }
         }
     }
 
@@ -122,7 +124,9 @@ impl Write {
     pub fn key(&self) -> &Key {
         match self {
             Self::Create { key, .. } => key,
-            Self::Replace { target, .. } | Self::Patch { target, .. } | Self::Delete { target, .. } | Self::ConfirmOwner { target } => &target.key,
+            Self::Replace { target, .. } | Self::Patch { target, .. } | Self::Delete { target, .. } | Self::ConfirmOwner { target } => {
+                &target.key
+            }
         }
     }
 

@@ -41,7 +41,11 @@ impl Level {
         self.tokens -= 1.0;
         // A bucket that never refills gives an infinite wait, which is no Duration: a day stands for it.
         const NEVER: Duration = Duration::from_secs(86_400);
-        if self.tokens >= 0.0 { Duration::ZERO } else { Duration::try_from_secs_f64(-self.tokens / self.bucket.per_second).unwrap_or(NEVER) }
+        if self.tokens >= 0.0 {
+            Duration::ZERO
+        } else {
+            Duration::try_from_secs_f64(-self.tokens / self.bucket.per_second).unwrap_or(NEVER)
+        }
     }
 }
 

@@ -52,7 +52,11 @@ impl QueueMetrics {
             "How long in seconds an item stays in workqueue before being requested",
             metrics.waited.clone(),
         );
-        registry.register("workqueue_work_duration_seconds", "How long in seconds processing an item from workqueue takes", metrics.worked.clone());
+        registry.register(
+            "workqueue_work_duration_seconds",
+            "How long in seconds processing an item from workqueue takes",
+            metrics.worked.clone(),
+        );
         registry.register_collector(Box::new(Arc::clone(&metrics.in_progress)));
         metrics
     }

@@ -92,11 +92,14 @@ impl Certificate {
     pub(crate) async fn load(source: &CertificateSource) -> Result<Self, ServeError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let (files, contents) = match source {
-            CertificateSource::Files { certificate, key } => (Some((certificate.clone(), key.clone())), (read(certificate).await?, read(key).await?)),
+            CertificateSource::Files { certificate, key } => {
+                (Some((certificate.clone(), key.clone())), (read(certificate).await?, read(key).await?))
+            }
             CertificateSource::SelfSigned { dir: None, .. } => (None, self_signed()?),
             CertificateSource::SelfSigned { dir: Some(dir), name } => {
                 let files = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
-                let there = tokio::fs::try_exists(&files.0).await.unwrap_or(false) && tokio::fs::try_exists(&files.1).await.unwrap_or(false);
+                let there =
+                    tokio::fs::try_exists(&files.0).await.unwrap_or(false) && tokio::fs::try_exists(&files.1).await.unwrap_or(false);
                 if !there {
                     let (certificate, key) = self_signed()?;
                     let (dir, (certificate_file, key_file)) = (dir.clone(), files.clone());
@@ -185,8 +188,9 @@ async fn read(file: &Path) -> Result<Vec<u8>, ServeError> {
 }
 
 fn parsed(contents: &(Vec<u8>, Vec<u8>), provider: &CryptoProvider) -> Result<CertifiedKey, String> {
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(&contents.0).collect::<Result<_, _>>().map_err(|error| format!("the certificate is no PEM: {error}"))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&contents.0)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("the certificate is no PEM: {error}"))?;
     if chain.is_empty() {
         return Err("there is no certificate in it".to_owned());
     }

@@ -68,7 +68,8 @@ impl Checks {
         if chosen.is_empty() {
             chosen.push(Named { name: "ping".to_owned(), on: Vec::new(), check: Arc::new(|| Ok(())) });
         }
-        let outcome = |named: &Named| catch_unwind(AssertUnwindSafe(|| (named.check)())).unwrap_or_else(|_| Err("the check panicked".to_owned()));
+        let outcome =
+            |named: &Named| catch_unwind(AssertUnwindSafe(|| (named.check)())).unwrap_or_else(|_| Err("the check panicked".to_owned()));
         chosen.into_iter().map(|named| ((!skip(&named.name)).then(|| outcome(&named)), named.name)).map(|(o, n)| (n, o)).collect()
     }
 }

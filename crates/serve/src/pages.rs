@@ -93,7 +93,10 @@ impl Pages {
 
     fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if !self.metrics_open {
-            return plain(StatusCode::FORBIDDEN, "forbidden: metrics are served on loopback addresses only, unless they are opened explicitly\n");
+            return plain(
+                StatusCode::FORBIDDEN,
+                "forbidden: metrics are served on loopback addresses only, unless they are opened explicitly\n",
+            );
         }
         let accept = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
         let format = Format::for_accept(&accept);

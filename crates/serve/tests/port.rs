@@ -109,7 +109,10 @@ async fn a_standby_lists_its_election_and_a_leader_each_running_controller_too()
     assert_eq!(port.get("/livez?verbose").await, (200, "[+]leaderElection ok\nlivez check passed\n".into()));
     port.checks.remove("deployment-controller");
     port.checks.register("replicaset-controller", &[Endpoint::Healthz], || Ok(()));
-    assert_eq!(port.get("/healthz?verbose").await, (200, "[+]leaderElection ok\n[+]replicaset-controller ok\nhealthz check passed\n".into()));
+    assert_eq!(
+        port.get("/healthz?verbose").await,
+        (200, "[+]leaderElection ok\n[+]replicaset-controller ok\nhealthz check passed\n".into())
+    );
 }
 
 /// manager 16.18, the page's part.
@@ -175,7 +178,11 @@ async fn metrics_are_written_as_the_client_asks_and_brought_up_to_date_before() 
     assert!(!text.body.contains("# EOF"));
     let open = ask(port.server.address(), &port.pem(), "/metrics", "Accept: application/openmetrics-text; version=1.0.0\r\n").await;
     assert!(open.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", open.head);
-    assert!(open.body.contains("# TYPE things counter\nthings_total 1\n") && open.body.contains("\nlevel 2\n") && open.body.ends_with("# EOF\n"));
+    assert!(
+        open.body.contains("# TYPE things counter\nthings_total 1\n")
+            && open.body.contains("\nlevel 2\n")
+            && open.body.ends_with("# EOF\n")
+    );
 }
 
 /// manager 16.21 as far as it is built: health for everybody; `/metrics` not on an address that others can reach, unless opened.
@@ -243,8 +250,11 @@ async fn a_self_signed_certificate_is_kept_in_the_folder_and_used_again() {
 #[tokio::test]
 async fn a_self_signed_certificate_in_memory_needs_no_folder() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let options =
-        ServeOptions { certificate: CertificateSource::SelfSigned { dir: None, name: "x".into() }, min_tls: TlsVersion::Tls12, metrics_open: false };
+    let options = ServeOptions {
+        certificate: CertificateSource::SelfSigned { dir: None, name: "x".into() },
+        min_tls: TlsVersion::Tls12,
+        metrics_open: false,
+    };
     let server = Server::start(listener, &options, Checks::default(), Metrics::default()).await.unwrap();
     let other = local("memory").await;
     let error = connect(server.address(), &other.pem()).await.unwrap_err();

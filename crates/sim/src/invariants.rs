@@ -1,9 +1,15 @@
 //! stub
-use serde_json::Value;
 use crate::history::History;
+use serde_json::Value;
 /// x
-pub fn not_converged(_d: &[Value], _s: &[Value], _p: &[Value]) -> Vec<String> { vec![] }
+pub fn not_converged(_d: &[Value], _s: &[Value], _p: &[Value]) -> Vec<String> {
+    vec![]
+}
 /// x
-pub fn check(_h: &History) -> Vec<String> { vec![] }
+pub fn check(_h: &History) -> Vec<String> {
+    vec![]
+}
 /// x
-pub fn leader_moves(_h: &History) -> u64 { 0 }
+pub fn leader_moves(_h: &History) -> u64 {
+    0
+}

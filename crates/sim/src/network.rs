@@ -204,7 +204,12 @@ impl Network {
     /// Cuts watches; what was under way is lost.
     pub fn cut(&self, which: impl Fn(usize, &str) -> bool) {
         let mut cut = 0;
-        lock(&self.streams).retain(|s| !which(s.manager, s.kind) || { cut += 1; false });
+        lock(&self.streams).retain(|s| {
+            !which(s.manager, s.kind) || {
+                cut += 1;
+                false
+            }
+        });
         if cut > 0 {
             self.struck(Fault::WatchCut);
         }
@@ -234,23 +239,25 @@ impl Network {
 
     fn pump_once(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.opened.register(cx.waker());
-        lock(&self.streams).retain_mut(|s| loop {
-            if s.to.is_closed() {
-                return false;
-            }
-            match s.lines.as_mut().poll_next(cx) {
-                Poll::Pending => return true,
-                Poll::Ready(None) => return false,
-                Poll::Ready(Some(line)) => {
-                    let mut weather = lock(&self.weather);
-                    let mut at = Instant::now() + weather.dice.ms(1..15);
-                    if let Some(until) = weather.frozen.get(&(s.manager, s.kind)).filter(|until| **until > at) {
-                        at = *until;
-                        *weather.faults.entry(Fault::WatchLate).or_default() += 1;
+        lock(&self.streams).retain_mut(|s| {
+            loop {
+                if s.to.is_closed() {
+                    return false;
+                }
+                match s.lines.as_mut().poll_next(cx) {
+                    Poll::Pending => return true,
+                    Poll::Ready(None) => return false,
+                    Poll::Ready(Some(line)) => {
+                        let mut weather = lock(&self.weather);
+                        let mut at = Instant::now() + weather.dice.ms(1..15);
+                        if let Some(until) = weather.frozen.get(&(s.manager, s.kind)).filter(|until| **until > at) {
+                            at = *until;
+                            *weather.faults.entry(Fault::WatchLate).or_default() += 1;
+                        }
+                        s.last = s.last.max(at);
+                        // A watch that was cut meanwhile takes no more.
+                        let _ = s.to.send((s.last, line));
                     }
-                    s.last = s.last.max(at);
-                    // A watch that was cut meanwhile takes no more.
-                    let _ = s.to.send((s.last, line));
                 }
             }
         });
@@ -431,4 +438,3 @@ fn refusal(code: u16, reason: &str) -> evenkeel_apiserver::Response {
     }
     response
 }
-

@@ -67,7 +67,11 @@ fn do_job(network: &Network, pod: &PodNews, job: Job, dice: &mut Dice, faults: b
         Job::Bind => {
             let target = json!({"apiVersion": "v1", "kind": "Node", "name": format!("node-{}", dice.pick(0..3))});
             let meta = json!({"name": name, "namespace": namespace, "uid": pod.uid});
-            send(Method::POST, &format!("{path}/binding"), &json!({"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target}));
+            send(
+                Method::POST,
+                &format!("{path}/binding"),
+                &json!({"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target}),
+            );
             Some((dice.ms(100..2500), Job::Run))
         }
         Job::Run => {
@@ -80,13 +84,21 @@ fn do_job(network: &Network, pod: &PodNews, job: Job, dice: &mut Dice, faults: b
         }
         Job::Fail => {
             let conditions = json!([{"type": "Ready", "status": "False", "lastTransitionTime": network.stamp()}]);
-            if send(Method::PATCH, &format!("{path}/status"), &json!({"metadata": {"uid": pod.uid}, "status": {"phase": "Failed", "conditions": conditions}})) {
+            if send(
+                Method::PATCH,
+                &format!("{path}/status"),
+                &json!({"metadata": {"uid": pod.uid}, "status": {"phase": "Failed", "conditions": conditions}}),
+            ) {
                 network.struck(Fault::PodFailed);
             }
             None
         }
         Job::End => {
-            send(Method::DELETE, &path, &json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}));
+            send(
+                Method::DELETE,
+                &path,
+                &json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}),
+            );
             None
         }
     }

@@ -43,13 +43,21 @@ impl Users {
                 "progressDeadlineSeconds": self.dice.pick(8..40),
                 "selector": {"matchLabels": {"app": name}}, "template": template(&name, "app:v0"),
             });
-            self.send(Method::POST, &format!("{APPS}/deployments"), &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}));
+            self.send(
+                Method::POST,
+                &format!("{APPS}/deployments"),
+                &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}),
+            );
             self.deployments.push(name);
         }
         for n in 0..self.dice.pick(0..2) {
             let name = format!("bare-{n}");
             let spec = json!({"replicas": self.dice.pick(1..8), "selector": {"matchLabels": {"app": name}}, "template": template(&name, "app:v0")});
-            self.send(Method::POST, &format!("{APPS}/replicasets"), &json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": name}, "spec": spec}));
+            self.send(
+                Method::POST,
+                &format!("{APPS}/replicasets"),
+                &json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": name}, "spec": spec}),
+            );
             self.sets.push(name);
         }
     }

@@ -58,7 +58,8 @@ impl evenkeel_client::Clock for VirtualClock {
 
 /// Runs one seed.
 pub fn run(seed: u64) -> (Report, Shared) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime without IO needs nothing");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime without IO needs nothing");
     runtime.block_on(live(seed))
 }
 
@@ -99,7 +100,8 @@ async fn live(seed: u64) -> (Report, Shared) {
     tasks.shutdown().await;
 
     let history_now = lock(&history);
-    let mut violations: Vec<String> = left.into_iter().map(|what| format!("LV-1: not converged {} s after the last fault: {what}", CONVERGE.as_secs())).collect();
+    let mut violations: Vec<String> =
+        left.into_iter().map(|what| format!("LV-1: not converged {} s after the last fault: {what}", CONVERGE.as_secs())).collect();
     if violations.is_empty() {
         let late = history_now.writes[settled..].iter().filter(|w| w.kind != "leases" && w.actor.manager().is_some());
         violations.extend(late.map(|w| format!("LV-1: a write after convergence: {} {} at {} ms", w.kind, w.key, w.at)));

@@ -56,9 +56,7 @@ impl<T: Object> Intake<T> {
         match (bad.version, bad.key) {
             (Some(version), Some(key)) if bad.deleted => Some(Entry::Gone { key, uid: bad.uid, version }),
             // Without a version the uid says that this life is over; the log stays where it is.
-            (None, Some(key)) if bad.deleted && bad.uid.is_some() => {
-                Some(Entry::Gone { key, uid: bad.uid, version: self.seen(cache)? })
-            }
+            (None, Some(key)) if bad.deleted && bad.uid.is_some() => Some(Entry::Gone { key, uid: bad.uid, version: self.seen(cache)? }),
             (version, _) => version.map(Entry::Bookmark),
         }
     }

@@ -115,10 +115,11 @@ impl<T: Object> Wire<T> for Json {
             "BOOKMARK" => {
                 let meta = serde_json::from_slice::<BookmarkWire<'_>>(object).map_err(|e| Malformed(e.to_string()))?.metadata;
                 Ok(Event::Bookmark {
-                    version: Version::parse(&meta.resource_version).ok_or_else(|| Malformed("a bookmark without a usable version".into()))?,
-                    initial_end: meta.annotations.is_some_and(|a| {
-                        a.get("k8s.io/initial-events-end").and_then(Option::as_deref) == Some("true")
-                    }),
+                    version: Version::parse(&meta.resource_version)
+                        .ok_or_else(|| Malformed("a bookmark without a usable version".into()))?,
+                    initial_end: meta
+                        .annotations
+                        .is_some_and(|a| a.get("k8s.io/initial-events-end").and_then(Option::as_deref) == Some("true")),
                 })
             }
             "ERROR" => Ok(Event::Error(Status::read(object, 500))),

@@ -3,10 +3,7 @@ use std::{borrow::Cow, marker::PhantomData};
 use evenkeel_api::{Object, Version};
 use serde::Deserialize;
 
-use crate::{
-    Item, Json, ListEnd, ListReader, Malformed, bounds,
-    json::oversized,
-};
+use crate::{Item, Json, ListEnd, ListReader, Malformed, bounds, json::oversized};
 
 /// Reads `{"kind": "PodList", "metadata": {…}, "items": […]}` while it arrives: each item is decoded and dropped as soon as its last byte
 /// is there, so that a list of any length needs room for one object.

@@ -60,9 +60,11 @@ impl Status {
         Self {
             code: wire.code.and_then(|c| u16::try_from(c).ok()).filter(|c| *c != 0).unwrap_or(code),
             version_too_large: message.starts_with(TOO_LARGE)
-                || details.causes.iter().flatten().any(|c| {
-                    c.reason.as_deref() == Some("ResourceVersionTooLarge") || c.message.as_deref() == Some(TOO_LARGE)
-                }),
+                || details
+                    .causes
+                    .iter()
+                    .flatten()
+                    .any(|c| c.reason.as_deref() == Some("ResourceVersionTooLarge") || c.message.as_deref() == Some(TOO_LARGE)),
             retry_after: details.retry_after_seconds.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0).map(Duration::from_secs),
             reason: wire.reason.unwrap_or_default().into_owned(),
             message: short(&message),
@@ -91,8 +93,11 @@ mod tests {
 
     #[test]
     fn a_status_says_what_to_do() {
-        let s = Status::read(br#"{"kind":"Status","code":504,"reason":"Timeout","message":"Timeout: Too large resource version: 9, current: 3",
-            "details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"Too large resource version"}],"retryAfterSeconds":1}}"#, 504);
+        let s = Status::read(
+            br#"{"kind":"Status","code":504,"reason":"Timeout","message":"Timeout: Too large resource version: 9, current: 3",
+            "details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"Too large resource version"}],"retryAfterSeconds":1}}"#,
+            504,
+        );
         assert!(s.version_too_large && s.retry_after == Some(Duration::from_secs(1)) && !s.expired());
         assert!(Status::read(br#"{"reason":"Expired","code":410}"#, 0).expired());
         assert_eq!(Status::read(b"<html>nope", 502), Status { code: 502, message: "<html>nope".into(), ..Status::default() });

@@ -111,6 +111,9 @@ mod tests {
 
     #[test]
     fn a_continue_token_survives_the_query() {
-        assert_eq!(target(&evenkeel_api::PODS, &[("limit", "500"), ("continue", "a+b/c=&d")]), "/api/v1/pods?limit=500&continue=a%2Bb%2Fc%3D%26d");
+        assert_eq!(
+            target(&evenkeel_api::PODS, &[("limit", "500"), ("continue", "a+b/c=&d")]),
+            "/api/v1/pods?limit=500&continue=a%2Bb%2Fc%3D%26d"
+        );
     }
 }

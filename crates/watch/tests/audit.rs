@@ -31,7 +31,9 @@ async fn a_store_that_is_right_passes_with_one_list_of_metadata() {
     assert_eq!((report.objects, report.differences.len(), report.version.0), (1_100, 0, fake.version()));
     let asked = fake.asked();
     assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|a| a.on == On::List && a.accept.contains("as=PartialObjectMetadataList") && a.get("resourceVersion").is_none()));
+    assert!(
+        asked.iter().all(|a| a.on == On::List && a.accept.contains("as=PartialObjectMetadataList") && a.get("resourceVersion").is_none())
+    );
     assert_eq!((rig.metrics().audits.get(), rig.metrics().differences.get()), (1, 0));
 }
 

@@ -140,7 +140,11 @@ async fn a_version_that_is_too_large_leads_to_a_consistent_list_at_once() {
         // The server that is asked next lags behind what we hold.
         fake.then(
             on,
-            Reply::Body(504, json!({"kind": "Status", "code": 504, "reason": "Timeout", "message": "Too large resource version: 9, current: 3"}).to_string()),
+            Reply::Body(
+                504,
+                json!({"kind": "Status", "code": 504, "reason": "Timeout", "message": "Too large resource version: 9, current: 3"})
+                    .to_string(),
+            ),
         );
         rig.driver.refill();
         rig.settled().await;

@@ -36,7 +36,12 @@ fn pod(name: &str, uid: &str, phase: &str, app: &str) -> Value {
 }
 
 /// One history, told to a driver from the start; gives all objects as decoded, and the label and owner look-ups.
-async fn tell<T: Object>(make: Make, path: &'static str, object: fn(&str, &str, &str, &str) -> Value, seed: u64) -> (Fake, Vec<Arc<T>>, Vec<usize>) {
+async fn tell<T: Object>(
+    make: Make,
+    path: &'static str,
+    object: fn(&str, &str, &str, &str) -> Value,
+    seed: u64,
+) -> (Fake, Vec<Arc<T>>, Vec<usize>) {
     let fake = Fake::new();
     let draw = chance(seed);
     let any = |most: u64| draw() % most;
@@ -49,7 +54,15 @@ async fn tell<T: Object>(make: Make, path: &'static str, object: fn(&str, &str, 
         let name = format!("p{}", any(12));
         let uid = fake.objects(path).into_iter().find(|(n, ..)| *n == name).map(|(_, uid, _)| uid);
         match (any(10), uid) {
-            (0..=5, Some(uid)) => drop(fake.put(path, object(&name, &uid, ["Running", "Failed"][usize::try_from(any(2)).unwrap()], ["web", "db"][usize::try_from(any(2)).unwrap()]))),
+            (0..=5, Some(uid)) => drop(fake.put(
+                path,
+                object(
+                    &name,
+                    &uid,
+                    ["Running", "Failed"][usize::try_from(any(2)).unwrap()],
+                    ["web", "db"][usize::try_from(any(2)).unwrap()],
+                ),
+            )),
             (0..=5, None) => {
                 lives += 1;
                 fake.put(path, object(&name, &format!("life-{lives}"), "Pending", "web"));
@@ -90,8 +103,7 @@ async fn both_drivers_make_the_same_store_of_the_same_history_of_pods() {
         let mut first: Option<(Vec<Arc<Pod>>, Vec<usize>)> = None;
         for (who, make) in drivers::<Pod>() {
             let (fake, objects, looked) = tell::<Pod>(make, PODS, pod, seed).await;
-            let seen: Vec<_> =
-                objects.iter().map(|p| (p.meta.name.to_string(), p.meta.uid.to_string(), p.meta.version.0)).collect();
+            let seen: Vec<_> = objects.iter().map(|p| (p.meta.name.to_string(), p.meta.uid.to_string(), p.meta.version.0)).collect();
             assert_eq!(seen, fake.objects(PODS), "{who}, seed {seed}");
             match &first {
                 None => first = Some((objects, looked)),

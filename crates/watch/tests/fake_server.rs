@@ -157,7 +157,10 @@ impl Fake {
 
     /// A pod of a given uid, created or changed; gives its version.
     pub fn pod(&self, name: &str, uid: &str) -> u64 {
-        self.put(PODS, json!({"metadata": {"name": name, "namespace": "ns", "uid": uid, "labels": {"app": name}}, "status": {"phase": "Running"}}))
+        self.put(
+            PODS,
+            json!({"metadata": {"name": name, "namespace": "ns", "uid": uid, "labels": {"app": name}}, "status": {"phase": "Running"}}),
+        )
     }
 
     pub fn put(&self, path: &str, object: Value) -> u64 {
@@ -314,7 +317,9 @@ impl Fake {
         let (to, events) = mpsc::unbounded();
         let tell = |value: &Value| to.unbounded_send(data(line(value))).unwrap();
         if on == On::Watch && from < state.compacted {
-            tell(&json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}}));
+            tell(
+                &json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}}),
+            );
             return Ok(with_body(200, events));
         }
         let all: Vec<Value> = state.objects.get(&path).into_iter().flatten().map(|(_, o)| o.clone()).collect();

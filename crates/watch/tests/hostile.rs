@@ -313,12 +313,7 @@ async fn no_answer_makes_a_driver_spin() {
             Box::new(move || Reply::Chunks(vec![list.into()])),
             Box::new(|| Reply::Chunks(vec![line(&bookmark(PODS, 100, false))])),
         ),
-        (
-            "cuts every stream",
-            Box::new(|| Reply::Broken(vec![])),
-            Box::new(|| Reply::Broken(vec![])),
-            Box::new(|| Reply::Broken(vec![])),
-        ),
+        ("cuts every stream", Box::new(|| Reply::Broken(vec![])), Box::new(|| Reply::Broken(vec![])), Box::new(|| Reply::Broken(vec![]))),
         (
             "has pages without end",
             Box::new(|| Reply::Status(422, "Invalid", None)),

@@ -18,7 +18,13 @@ impl Player<'_> {
 
     async fn remove_all(&mut self) -> Result<(), Broken> {
         let mut namespaces = vec![self.namespace.clone()];
-        namespaces.extend(self.made.iter().filter_map(|path| path.strip_prefix("/api/v1/namespaces/")).filter(|name| !name.contains('/')).map(str::to_owned));
+        namespaces.extend(
+            self.made
+                .iter()
+                .filter_map(|path| path.strip_prefix("/api/v1/namespaces/"))
+                .filter(|name| !name.contains('/'))
+                .map(str::to_owned),
+        );
         for namespace in &namespaces {
             for plural in KINDS {
                 let api = api_of(plural).expect("every kind of the list is known");
@@ -67,7 +73,9 @@ impl Player<'_> {
             }
             let name = meta["name"].as_str().unwrap_or_default();
             let at = match (meta["namespace"].as_str(), path.rsplit_once('/')) {
-                (Some(namespace), Some((api, plural))) if !path.contains("/namespaces/") => format!("{api}/namespaces/{namespace}/{plural}/{name}"),
+                (Some(namespace), Some((api, plural))) if !path.contains("/namespaces/") => {
+                    format!("{api}/namespaces/{namespace}/{plural}/{name}")
+                }
                 _ => format!("{path}/{name}"),
             };
             self.drop_finalizers(&at).await?;

@@ -54,10 +54,7 @@ pub fn matches(item: &Value, condition: &Value) -> Result<bool, Broken> {
         "hasnot" => !has(found, value),
         "<" | "<=" | ">" | ">=" => {
             let (Some(a), Some(b)) = (found.map_or(Some(0), whole_number), whole_number(value)) else { return Ok(false) };
-            matches!(
-                (relation, a.cmp(&b)),
-                ("<" | "<=", Ordering::Less) | ("<=" | ">=", Ordering::Equal) | (">" | ">=", Ordering::Greater)
-            )
+            matches!((relation, a.cmp(&b)), ("<" | "<=", Ordering::Less) | ("<=" | ">=", Ordering::Equal) | (">" | ">=", Ordering::Greater))
         }
         "==" => found.unwrap_or(&Value::Null) == value,
         "!=" => found.unwrap_or(&Value::Null) != value,
@@ -135,7 +132,8 @@ mod tests {
 
     #[test]
     fn numbers_in_texts_are_sorted_as_numbers_and_before_texts() {
-        let keys: Vec<SortKey> = [json!(null), json!("-3"), json!("9"), json!(10), json!("-"), json!("a")].iter().map(|v| SortKey::of(Some(v))).collect();
+        let keys: Vec<SortKey> =
+            [json!(null), json!("-3"), json!("9"), json!(10), json!("-"), json!("a")].iter().map(|v| SortKey::of(Some(v))).collect();
         assert!(keys.is_sorted(), "{keys:?}");
     }
 }

@@ -23,8 +23,10 @@ const LONGEST_KEPT: usize = 50;
 const DAY: i64 = 86_400;
 
 static UUID: LazyLock<Regex> = LazyLock::new(|| pattern("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
-static STAMP: LazyLock<Regex> = LazyLock::new(|| pattern(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?(?:Z|\+00:00)"));
-static ZONED: LazyLock<Regex> = LazyLock::new(|| pattern(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})([+-][0-9]{2}:[0-9]{2})"));
+static STAMP: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?(?:Z|\+00:00)"));
+static ZONED: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})([+-][0-9]{2}:[0-9]{2})"));
 static UNBORN: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"((?:replica set|replicasets\.apps) "[a-z0-9.-]+-)[bcdfghjklmnpqrstvwxz2456789]{6,10}""#));
 
@@ -82,7 +84,8 @@ impl Masks {
         }
         // All at once: a maker that is known already would mask the next one's name.
         let makes_pods = |kind: &str| matches!(kind, "replicasets" | "replicationcontrollers" | "jobs");
-        let makers: Vec<String> = objects.iter().filter(|(kind, _)| makes_pods(kind)).map(|(_, item)| self.text(name_of(item), now)).collect();
+        let makers: Vec<String> =
+            objects.iter().filter(|(kind, _)| makes_pods(kind)).map(|(_, item)| self.text(name_of(item), now)).collect();
         self.makers.extend(makers);
         for (_, item) in &objects {
             if !self.uids.contains_key(uid(item)) {

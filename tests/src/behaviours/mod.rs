@@ -29,8 +29,16 @@ pub struct Broken(pub String);
 /// The path below which the objects of a kind (plural) stand.
 pub fn api_of(plural: &str) -> Option<&'static str> {
     Some(match plural {
-        "pods" | "services" | "endpoints" | "configmaps" | "secrets" | "events" | "replicationcontrollers" | "serviceaccounts"
-        | "persistentvolumeclaims" | "resourcequotas" => "/api/v1",
+        "pods"
+        | "services"
+        | "endpoints"
+        | "configmaps"
+        | "secrets"
+        | "events"
+        | "replicationcontrollers"
+        | "serviceaccounts"
+        | "persistentvolumeclaims"
+        | "resourcequotas" => "/api/v1",
         "deployments" | "replicasets" | "statefulsets" | "daemonsets" | "controllerrevisions" => "/apis/apps/v1",
         "jobs" | "cronjobs" => "/apis/batch/v1",
         "endpointslices" => "/apis/discovery.k8s.io/v1",

@@ -11,7 +11,8 @@ use super::Broken;
 use super::conditions::look_up;
 
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"\{(?:(ns)|repeat:([^:{}]+):([0-9]+)|(item|[0-9]+)(?:\.([^{} \t\r\n"]+))?|(count)|now([+-][0-9]+)?)\}"#).expect("a fixed pattern")
+    Regex::new(r#"\{(?:(ns)|repeat:([^:{}]+):([0-9]+)|(item|[0-9]+)(?:\.([^{} \t\r\n"]+))?|(count)|now([+-][0-9]+)?)\}"#)
+        .expect("a fixed pattern")
 });
 
 /// What placeholders stand for at one moment of a story.
@@ -111,7 +112,8 @@ mod tests {
         let answers = BTreeMap::from([(2, json!({"spec": {"n": 3}}))]);
         let item = json!({"metadata": {"name": "a"}});
         let fill = Fill { namespace: "b-x", answers: &answers, item: Some((&item, 4)), now: Timestamp::UNIX_EPOCH };
-        let value = json!({"{ns}": "{2.spec.n}", "b": ["x{2.spec.n}y", "{item.metadata.name}-{count}", "{now-60}", "{repeat:ab:3}", "{other}"]});
+        let value =
+            json!({"{ns}": "{2.spec.n}", "b": ["x{2.spec.n}y", "{item.metadata.name}-{count}", "{now-60}", "{repeat:ab:3}", "{other}"]});
         let filled = json!({"b-x": 3, "b": ["x3y", "a-4", "1969-12-31T23:59:00Z", "ababab", "{other}"]});
         assert_eq!(fill.value(&value).expect("filled"), filled);
         assert!(fill.value(&json!("{9.metadata}")).is_err());

@@ -25,8 +25,8 @@ const LATE: Duration = Duration::from_secs(10);
 const TRIES: usize = 5;
 const MERGE: &str = "application/merge-patch+json";
 const WORDS: [&str; 25] = [
-    "title", "method", "path", "headers", "body", "raw", "token", "code", "each", "where", "first", "skip", "order", "exactly", "until", "hold",
-    "settle", "state", "paths", "expect", "ignore", "events", "blur", "drop", "tally",
+    "title", "method", "path", "headers", "body", "raw", "token", "code", "each", "where", "first", "skip", "order", "exactly", "until",
+    "hold", "settle", "state", "paths", "expect", "ignore", "events", "blur", "drop", "tally",
 ];
 
 /// A clock.
@@ -372,7 +372,8 @@ impl<'a> Player<'a> {
             if found.iter().any(Option::is_none) {
                 break (actual, None);
             }
-            let differs = found.into_iter().flatten().next().map(|found| if self.options.verbose { found.text(4000) } else { found.to_string() });
+            let differs =
+                found.into_iter().flatten().next().map(|found| if self.options.verbose { found.text(4000) } else { found.to_string() });
             // A busy manager may have paused: what is not as recorded is given some more time to move.
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + LATE.mul_f64(self.options.patience));
             let mut moved = false;

@@ -73,7 +73,10 @@ fn pod(item: &Value) -> Value {
     let mut out = Map::new();
     out.insert("containers".into(), containers(spec));
     let bound = !is_empty(spec.get("nodeName")) && spec["nodeName"] != "";
-    out.extend(only(spec, &["nodeName", "hostname", "subdomain", "nodeSelector", if bound { "tolerations" } else { "" }, "schedulingGates"]));
+    out.extend(only(
+        spec,
+        &["nodeName", "hostname", "subdomain", "nodeSelector", if bound { "tolerations" } else { "" }, "schedulingGates"],
+    ));
     let status = Value::Object(status(item));
     let mut seen = only(&status, &["phase", "reason", "message"]);
     let condition = |condition: &Value| Value::Object(only(condition, &["type", "status", "reason", "message"]));
@@ -90,7 +93,9 @@ fn without_template(item: &Value) -> Value {
 fn deployment(item: &Value) -> Value {
     let mut out = without_template(item);
     if let Some(Value::Array(conditions)) = out["status"].get_mut("conditions") {
-        for condition in conditions.iter_mut().filter(|c| matches!(c["reason"].as_str(), Some("NewReplicaSetCreated" | "ReplicaSetUpdated"))) {
+        for condition in
+            conditions.iter_mut().filter(|c| matches!(c["reason"].as_str(), Some("NewReplicaSetCreated" | "ReplicaSetUpdated")))
+        {
             condition["reason"] = "<underway>".into();
             condition["message"] = "<underway>".into();
         }
@@ -171,14 +176,19 @@ mod tests {
 
     #[test]
     fn an_observed_generation_is_current_or_behind() {
-        let seen = |generation: u64| projection("replicasets", &json!({"metadata": {"generation": 3}, "status": {"observedGeneration": generation}}));
+        let seen = |generation: u64| {
+            projection("replicasets", &json!({"metadata": {"generation": 3}, "status": {"observedGeneration": generation}}))
+        };
         assert_eq!(seen(3)["status"]["observedGeneration"], "current");
         assert_eq!(seen(2)["status"]["observedGeneration"], "behind");
     }
 
     #[test]
     fn a_rollout_under_way_has_one_reason() {
-        let seen = projection("deployments", &json!({"status": {"conditions": [{"type": "Progressing", "reason": "ReplicaSetUpdated", "message": "m"}]}}));
+        let seen = projection(
+            "deployments",
+            &json!({"status": {"conditions": [{"type": "Progressing", "reason": "ReplicaSetUpdated", "message": "m"}]}}),
+        );
         assert_eq!(seen["status"]["conditions"][0]["message"], "<underway>");
     }
 }

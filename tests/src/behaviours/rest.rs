@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_set_lags_until_its_status_tells_of_its_pods() {
-        let set = |replicas: u64, told: u64| json!({"metadata": {"uid": "s"}, "spec": {"replicas": replicas}, "status": {"replicas": told}});
+        let set =
+            |replicas: u64, told: u64| json!({"metadata": {"uid": "s"}, "spec": {"replicas": replicas}, "status": {"replicas": told}});
         let pod = json!({"metadata": {"ownerReferences": [{"uid": "s", "controller": true}]}, "status": {"phase": "Pending"}});
         assert!(!lagging(&[], &[&set(1, 1)], std::slice::from_ref(&pod)));
         assert!(lagging(&[], &[&set(1, 0)], std::slice::from_ref(&pod)));

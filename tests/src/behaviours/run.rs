@@ -85,7 +85,13 @@ pub async fn run(
     Report { played: played.into_iter().map(|(_, played)| played).collect(), meant: meant.clone() }
 }
 
-async fn play_one(number: usize, story: &Story, options: &PlayOptions, seed: u64, connect: &(dyn Fn() -> Box<dyn Transport> + Sync)) -> (usize, Played) {
+async fn play_one(
+    number: usize,
+    story: &Story,
+    options: &PlayOptions,
+    seed: u64,
+    connect: &(dyn Fn() -> Box<dyn Transport> + Sync),
+) -> (usize, Played) {
     let start = Instant::now();
     let namespace = namespace_name(seed, number as u64);
     let mut player = Player::new(story, options, connect(), &namespace);

@@ -129,7 +129,10 @@ fn kube_client(server: Arc<Server>) -> kube::Client {
     kube::Client::new(service, "default")
 }
 
-async fn answer(server: &Arc<Server>, request: http::Request<kube::client::Body>) -> Result<http::Response<UnsyncBoxBody<Bytes, Infallible>>, tower::BoxError> {
+async fn answer(
+    server: &Arc<Server>,
+    request: http::Request<kube::client::Body>,
+) -> Result<http::Response<UnsyncBoxBody<Bytes, Infallible>>, tower::BoxError> {
     let (parts, body) = request.into_parts();
     let request = Request {
         method: parts.method,

@@ -46,7 +46,8 @@ impl History {
         let first = by_name(&list);
         let watched = format!("{path}?watch=true&resourceVersion={version}&timeoutSeconds=900");
         let mut command = kubectl.command(&["get", "--raw", &watched]);
-        let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|error| Broken(format!("cannot watch: {error}")))?;
+        let mut watch =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|error| Broken(format!("cannot watch: {error}")))?;
         let mut lines = BufReader::new(watch.stdout.take().expect("it was piped")).lines();
         let events: Arc<Mutex<Vec<Value>>> = Arc::default();
         let taken = Arc::clone(&events);
@@ -70,8 +71,13 @@ impl History {
             let there = by_name(&raw(&self.kubectl, &path).await?);
             let told = Told { first: self.first.clone(), events: self.events.lock().unwrap_or_else(PoisonError::into_inner).clone() };
             let last = told.moments().last().map_or_else(|| self.first.clone(), |(_, pods)| pods);
-            let versions = |pods: &Pods| pods.iter().map(|(name, pod)| (name.clone(), pod["metadata"]["resourceVersion"].clone())).collect::<Vec<_>>();
-            if versions(&last) == versions(&there) { Ok(told) } else { Err(Broken(format!("{} pods told, {} there", last.len(), there.len()))) }
+            let versions =
+                |pods: &Pods| pods.iter().map(|(name, pod)| (name.clone(), pod["metadata"]["resourceVersion"].clone())).collect::<Vec<_>>();
+            if versions(&last) == versions(&there) {
+                Ok(told)
+            } else {
+                Err(Broken(format!("{} pods told, {} there", last.len(), there.len())))
+            }
         });
         let told = told.await;
         self.reader.abort();

@@ -97,7 +97,12 @@ impl Kubectl {
         let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.map_err(|_| Broken(format!("{} does not end", text())))?;
         let output = output.map_err(|error| Broken(format!("{}: {error}", text())))?;
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Said { ok: output.status.success(), code: output.status.code().unwrap_or(-1), out: said(&output.stdout), err: said(&output.stderr) })
+        Ok(Said {
+            ok: output.status.success(),
+            code: output.status.code().unwrap_or(-1),
+            out: said(&output.stdout),
+            err: said(&output.stderr),
+        })
     }
 
     /// Calls it; it must end well. Gives what it printed.
@@ -131,7 +136,11 @@ impl Kubectl {
     /// When it ends well.
     pub async fn refused(&self, args: &[&str]) -> Result<String, Broken> {
         let said = self.say(args, None).await?;
-        if said.ok { Err(Broken(format!("kubectl {} should have failed, and said: {}", args.join(" "), said.out.trim()))) } else { Ok(said.err) }
+        if said.ok {
+            Err(Broken(format!("kubectl {} should have failed, and said: {}", args.join(" "), said.out.trim())))
+        } else {
+            Ok(said.err)
+        }
     }
 
     /// Calls it with `-o json`.

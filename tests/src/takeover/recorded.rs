@@ -36,7 +36,8 @@ pub struct Handover {
 /// # Errors
 /// When a line is none.
 pub fn read_handovers(text: &str) -> Result<Vec<Handover>, Broken> {
-    let read = |(at, line): (usize, &str)| serde_json::from_str(line).map_err(|error| Broken(format!("line {}: not a handover: {error}", at + 1)));
+    let read =
+        |(at, line): (usize, &str)| serde_json::from_str(line).map_err(|error| Broken(format!("line {}: not a handover: {error}", at + 1)));
     text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(read).collect()
 }
 

@@ -74,7 +74,8 @@ impl Https {
     pub fn new(server: &str, token: &str, trust: &Trust) -> Result<Self, NoAnswer> {
         let settings = |error: &dyn std::fmt::Display| NoAnswer::Settings(error.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(|e| settings(&e))?;
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(|e| settings(&e))?;
         let tls = match trust {
             Trust::Authority(pem) => {
                 let mut roots = RootCertStore::empty();
@@ -146,7 +147,13 @@ impl Https {
 }
 
 impl Transport for Https {
-    fn call<'a>(&'a mut self, method: &'a str, path: &'a str, headers: Headers<'a>, body: Option<Bytes>) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
+    fn call<'a>(
+        &'a mut self,
+        method: &'a str,
+        path: &'a str,
+        headers: Headers<'a>,
+        body: Option<Bytes>,
+    ) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
         Box::pin(async move {
             match tokio::time::timeout(PATIENCE, self.send(method, path, headers, body)).await {
                 Ok(outcome) => outcome,
@@ -172,11 +179,21 @@ impl ServerCertVerifier for Unverified {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 

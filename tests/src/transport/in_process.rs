@@ -26,7 +26,13 @@ impl InProcess {
 }
 
 impl Transport for InProcess {
-    fn call<'a>(&'a mut self, method: &'a str, path: &'a str, headers: Headers<'a>, body: Option<Bytes>) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
+    fn call<'a>(
+        &'a mut self,
+        method: &'a str,
+        path: &'a str,
+        headers: Headers<'a>,
+        body: Option<Bytes>,
+    ) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
         Box::pin(async move {
             let headers = header_map(Some(TOKEN), body.is_some(), headers)?;
             let admin = headers.get(header::AUTHORIZATION).is_some_and(|token| token.as_bytes() == format!("Bearer {TOKEN}").as_bytes());

@@ -50,7 +50,13 @@ pub type Headers<'a> = &'a [(String, Option<String>)];
 /// One client of a server.
 pub trait Transport: Send {
     /// Sends a request once and reads the whole answer. `path` carries the query.
-    fn call<'a>(&'a mut self, method: &'a str, path: &'a str, headers: Headers<'a>, body: Option<Bytes>) -> BoxFuture<'a, Result<Answer, NoAnswer>>;
+    fn call<'a>(
+        &'a mut self,
+        method: &'a str,
+        path: &'a str,
+        headers: Headers<'a>,
+        body: Option<Bytes>,
+    ) -> BoxFuture<'a, Result<Answer, NoAnswer>>;
 }
 
 /// The headers of a request: what every request has, then those of the step.

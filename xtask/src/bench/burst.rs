@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::Options;
 use super::idle::rounded;
 use super::stage::{Contender, Stage, contenders};
-use crate::process::Running;
 use crate::Failure;
+use crate::process::Running;
 
 /// How many pods when nothing else is said.
 const PODS: u64 = 10_000;
@@ -81,7 +81,8 @@ fn wait(manager: &mut Running, mut reached: impl FnMut() -> Result<bool, Failure
 
 fn deployment(namespace: &str, pods: u64) -> Value {
     let labels = json!({"app": "burst"});
-    let container = json!({"name": "main", "image": "registry.invalid/main:1", "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}});
+    let container =
+        json!({"name": "main", "image": "registry.invalid/main:1", "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}});
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "burst", "namespace": namespace},
         "spec": {"replicas": pods, "selector": {"matchLabels": labels},

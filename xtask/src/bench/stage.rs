@@ -92,7 +92,8 @@ impl Stage {
     /// Creates what a manifest says.
     pub fn create(&self, name: &str, manifest: &Value) -> Result<(), Failure> {
         let file = self.folder.join(name);
-        std::fs::write(&file, manifest.to_string()).map_err(|error| Failure::Machine(format!("cannot write {}: {error}", file.display())))?;
+        std::fs::write(&file, manifest.to_string())
+            .map_err(|error| Failure::Machine(format!("cannot write {}: {error}", file.display())))?;
         self.call(&["create", "-f", &file.to_string_lossy()]).map(|_| ())
     }
 
@@ -114,7 +115,8 @@ impl Stage {
         let start = Instant::now();
         loop {
             manager.check()?;
-            let holder = self.call(&["get", "lease", "-n", "kube-system", "kube-controller-manager", "-o", "jsonpath={.spec.holderIdentity}"]);
+            let holder =
+                self.call(&["get", "lease", "-n", "kube-system", "kube-controller-manager", "-o", "jsonpath={.spec.holderIdentity}"]);
             if holder.is_ok_and(|holder| !holder.is_empty()) {
                 return Ok(manager);
             }

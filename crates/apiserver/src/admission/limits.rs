@@ -95,9 +95,15 @@ fn bounds(item: &Value, kind: &str, requests: &[(String, Quantity)], limits: &[(
     }
     for (name, ratio) in amounts(item.get("maxLimitRequestRatio")) {
         match (find(requests, &name), find(limits, &name)) {
-            (None, None) => out.push(format!("{name} max limit to request ratio per {kind} is {ratio}, but no request is specified or request is 0")),
-            (None, _) => out.push(format!("{name} max limit to request ratio per {kind} is {ratio}, but no request is specified or request is 0")),
-            (_, None) => out.push(format!("{name} max limit to request ratio per {kind} is {ratio}, but no limit is specified or limit is 0")),
+            (None, None) => {
+                out.push(format!("{name} max limit to request ratio per {kind} is {ratio}, but no request is specified or request is 0"))
+            }
+            (None, _) => {
+                out.push(format!("{name} max limit to request ratio per {kind} is {ratio}, but no request is specified or request is 0"))
+            }
+            (_, None) => {
+                out.push(format!("{name} max limit to request ratio per {kind} is {ratio}, but no limit is specified or limit is 0"))
+            }
             (Some(r), Some(l)) if r.nanos() > 0 => {
                 let have = l.nanos() as f64 / r.nanos() as f64;
                 let most = ratio.nanos() as f64 / 1e9;

@@ -45,10 +45,8 @@ pub(crate) fn validate(env: &Env<'_>, target: &Target, doc: &Value, old: Option<
             pod_security::check(env, target, doc)
         }
         ("", "persistentvolumeclaims") if old.is_none() => limits::check_claim(env, target, doc),
-        ("rbac.authorization.k8s.io", plural) => {
-            crate::rbac::check_escalation(env.server, env.user, env.namespace, plural, doc)
-                .map_err(|why| ApiError::forbidden(&target.served, json::text(doc, "metadata.name"), why))
-        }
+        ("rbac.authorization.k8s.io", plural) => crate::rbac::check_escalation(env.server, env.user, env.namespace, plural, doc)
+            .map_err(|why| ApiError::forbidden(&target.served, json::text(doc, "metadata.name"), why)),
         _ => Ok(()),
     }
 }
@@ -73,8 +71,5 @@ fn default_tolerations(doc: &mut Value) {
 /// All documents of a resource in a namespace.
 pub(crate) fn documents(env: &Env<'_>, log: &str) -> Vec<(std::sync::Arc<str>, Value)> {
     let (_, items) = env.server.store.list(log, &format!("{}/", env.namespace));
-    items
-        .iter()
-        .filter_map(|s| Some((s.key.clone(), serde_json::from_slice(&s.bytes).ok()?)))
-        .collect()
+    items.iter().filter_map(|s| Some((s.key.clone(), serde_json::from_slice(&s.bytes).ok()?))).collect()
 }

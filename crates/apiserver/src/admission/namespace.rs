@@ -25,17 +25,9 @@ pub(crate) fn check(server: &Server, r: &Resource, ns: &str, name: &str) -> Resu
     if matches!(r.plural.as_str(), "localsubjectaccessreviews" | "subjectaccessreviews") {
         return Ok(());
     }
-    let mut e = ApiError::forbidden(
-        r,
-        name,
-        format!("unable to create new content in namespace {ns} because it is being terminated"),
-    );
+    let mut e = ApiError::forbidden(r, name, format!("unable to create new content in namespace {ns} because it is being terminated"));
     if e.details.is_null() {
         e.details = Value::Object(serde_json::Map::new());
     }
-    Err(e.with_causes(&[Cause::new(
-        "NamespaceTerminating",
-        "metadata.namespace",
-        format!("namespace {ns} is being terminated"),
-    )]))
+    Err(e.with_causes(&[Cause::new("NamespaceTerminating", "metadata.namespace", format!("namespace {ns} is being terminated"))]))
 }

@@ -49,11 +49,8 @@ fn plural(names: &[String]) -> String {
 fn violations(spec: &Value, restricted: bool) -> Vec<String> {
     let mut out = Vec::new();
     let all = containers(spec);
-    let host: Vec<String> = ["hostNetwork", "hostPID", "hostIPC"]
-        .iter()
-        .filter(|k| spec[**k].as_bool() == Some(true))
-        .map(|k| format!("{k}=true"))
-        .collect();
+    let host: Vec<String> =
+        ["hostNetwork", "hostPID", "hostIPC"].iter().filter(|k| spec[**k].as_bool() == Some(true)).map(|k| format!("{k}=true")).collect();
     if !host.is_empty() {
         out.push(format!("host namespaces ({})", host.join(", ")));
     }

@@ -33,7 +33,9 @@ pub(crate) fn resolve(env: &Env<'_>, target: &Target, doc: &mut Value) -> Result
         return Err(ApiError::forbidden(
             &target.served,
             &name,
-            format!("the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"),
+            format!(
+                "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
+            ),
         ));
     }
     let given = json::text(doc, "spec.preemptionPolicy").to_owned();
@@ -41,7 +43,9 @@ pub(crate) fn resolve(env: &Env<'_>, target: &Target, doc: &mut Value) -> Result
         return Err(ApiError::forbidden(
             &target.served,
             &name,
-            format!("the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {preemption} from the given PriorityClass name"),
+            format!(
+                "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {preemption} from the given PriorityClass name"
+            ),
         ));
     }
     let spec = json::object_mut(doc, "spec");

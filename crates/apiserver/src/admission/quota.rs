@@ -36,15 +36,8 @@ impl Charge {
 type Usage = BTreeMap<String, Quantity>;
 
 /// Counted under a name of their own besides `count/...`.
-const COUNTED: &[&str] = &[
-    "pods",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "resourcequotas",
-];
+const COUNTED: &[&str] =
+    &["pods", "services", "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "resourcequotas"];
 
 /// What an object costs.
 fn usage(r: &Resource, doc: &Value) -> Usage {
@@ -232,7 +225,8 @@ pub(crate) fn check(env: &Env<'_>, target: &Target, doc: &Value, old: Option<&Va
         if !unknown.is_empty() {
             return Err(refuse(format!("status unknown for quota: {who}, resources: {}", unknown.join(","))));
         }
-        let over: Vec<&String> = asked.iter().filter(|(k, v)| used[*k].plus(**v) > hard[*k] && **v > Quantity::ZERO).map(|(k, _)| k).collect();
+        let over: Vec<&String> =
+            asked.iter().filter(|(k, v)| used[*k].plus(**v) > hard[*k] && **v > Quantity::ZERO).map(|(k, _)| k).collect();
         if !over.is_empty() {
             let pick = |m: &Usage| text(&m.iter().filter(|(k, _)| over.contains(k)).map(|(k, v)| (k.clone(), *v)).collect());
             return Err(refuse(format!(

@@ -108,14 +108,7 @@ pub(crate) fn compare(at: At<'_>, lhs: Option<&Value>, rhs: Option<&Value>) -> C
     c
 }
 
-fn walk(
-    at: At<'_>,
-    lhs: Option<&Value>,
-    rhs: Option<&Value>,
-    added: &mut FieldSet,
-    modified: &mut FieldSet,
-    removed: &mut FieldSet,
-) {
+fn walk(at: At<'_>, lhs: Option<&Value>, rhs: Option<&Value>, added: &mut FieldSet, modified: &mut FieldSet, removed: &mut FieldSet) {
     match (lhs, rhs) {
         (None, None) => return,
         (None, Some(_)) => added.own = true,
@@ -156,11 +149,7 @@ fn walk(
 }
 
 fn steps<'v>(at: At<'_>, list: Option<&'v Value>) -> BTreeMap<String, &'v Value> {
-    list.and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|v| Some((item_step(at, v)?, v)))
-        .collect()
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(|v| Some((item_step(at, v)?, v))).collect()
 }
 
 pub(crate) fn map_child<'a>(at: At<'a>, key: &str) -> Option<At<'a>> {

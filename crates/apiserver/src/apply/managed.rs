@@ -228,7 +228,9 @@ pub(crate) fn same_but_times(a: &Value, b: &Value) -> bool {
     let bare = |v: &Value| {
         let mut list = entries(v);
         list.iter_mut().for_each(|e| e.time.clear());
-        list.sort_by(|x, y| (&x.manager, x.apply, &x.subresource, &x.api_version).cmp(&(&y.manager, y.apply, &y.subresource, &y.api_version)));
+        list.sort_by(|x, y| {
+            (&x.manager, x.apply, &x.subresource, &x.api_version).cmp(&(&y.manager, y.apply, &y.subresource, &y.api_version))
+        });
         list
     };
     a["metadata"].get("managedFields") == b["metadata"].get("managedFields") || bare(a) == bare(b)

@@ -27,9 +27,7 @@ pub(crate) fn check_config(call: &Call<'_>, target: &Target, config: &mut Value,
     }
     let have = json::text(config, "metadata.name").to_owned();
     if !have.is_empty() && have != name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({have}) does not match the name on the URL ({name})"
-        )));
+        return Err(ApiError::bad_request(format!("the name of the object ({have}) does not match the name on the URL ({name})")));
     }
     let ns = json::text(config, "metadata.namespace").to_owned();
     if r.namespaced && !ns.is_empty() && ns != call.namespace() {
@@ -52,9 +50,8 @@ pub(crate) fn check_config(call: &Call<'_>, target: &Target, config: &mut Value,
         "" => format!("/{}, Kind={kind}", r.version),
         g => format!("{g}/{}, Kind={kind}", r.version),
     };
-    schema_check::check(target, config).map_err(|e| {
-        ApiError::new(500, "", format!("failed to create typed patch object ({ns}/{have}; {gvk}): {e}"))
-    })
+    schema_check::check(target, config)
+        .map_err(|e| ApiError::new(500, "", format!("failed to create typed patch object ({ns}/{have}; {gvk}): {e}")))
 }
 
 /// The outcome of merging a configuration.
@@ -242,18 +239,14 @@ fn conflict_error(found: &[(Entry, FieldSet)]) -> ApiError {
         _ => {
             let lines: Vec<String> = list
                 .iter()
-                .flat_map(|(who, paths)| {
-                    std::iter::once(format!("conflicts with {who}:")).chain(paths.iter().map(|p| format!("- {p}")))
-                })
+                .flat_map(|(who, paths)| std::iter::once(format!("conflicts with {who}:")).chain(paths.iter().map(|p| format!("- {p}"))))
                 .collect();
             format!("Apply failed with {n} conflicts: {}", lines.join("\n"))
         }
     };
     let causes: Vec<Cause> = list
         .iter()
-        .flat_map(|(who, paths)| {
-            paths.iter().map(move |p| Cause::new("FieldManagerConflict", p.clone(), format!("conflict with {who}")))
-        })
+        .flat_map(|(who, paths)| paths.iter().map(move |p| Cause::new("FieldManagerConflict", p.clone(), format!("conflict with {who}"))))
         .collect();
     ApiError::new(409, "Conflict", message).with_causes(&causes)
 }

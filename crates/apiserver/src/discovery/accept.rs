@@ -71,7 +71,10 @@ mod tests {
     fn the_first_type_that_the_server_knows_wins() {
         assert_eq!(wanted(&HeaderMap::new()), Form::Legacy);
         assert_eq!(accepting("application/json"), Form::Legacy);
-        assert_eq!(accepting("application/json;as=APIGroupDiscoveryList;v=v2;g=apidiscovery.k8s.io,application/json"), Form::Aggregated("v2"));
+        assert_eq!(
+            accepting("application/json;as=APIGroupDiscoveryList;v=v2;g=apidiscovery.k8s.io,application/json"),
+            Form::Aggregated("v2")
+        );
         assert_eq!(
             accepting("application/vnd.kubernetes.protobuf, application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList, */*"),
             Form::Legacy

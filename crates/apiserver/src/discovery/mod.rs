@@ -28,7 +28,9 @@ pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {
         ["healthz" | "livez" | "readyz", ..] => |_, req, segments| Some(health::answer(req, segments)),
         ["api"] => core_group,
         ["apis"] => groups,
-        ["api", _] => |server, _, s| Some(legacy::resources(server, "", s[1]).map_or_else(|| ApiError::no_such_path().to_response(), json_ok)),
+        ["api", _] => {
+            |server, _, s| Some(legacy::resources(server, "", s[1]).map_or_else(|| ApiError::no_such_path().to_response(), json_ok))
+        }
         ["apis", _] => |server, _, s| Some(legacy::group(server, s[1]).map_or_else(not_a_page, json_ok)),
         ["apis", _, _] => group_version,
         _ => return None,

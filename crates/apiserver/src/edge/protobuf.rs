@@ -220,7 +220,9 @@ fn single(types: &Schema, ty: &Ty, part: Part<'_>, depth: usize) -> Result<Value
             _ => "0s".into(),
         },
         (Ty::Raw, Part::Bytes(bytes)) => match field(bytes, 1)? {
-            Some(Part::Bytes(json)) => serde_json::from_slice(json).map_err(|_| ProtobufError::Malformed("an embedded document is no JSON"))?,
+            Some(Part::Bytes(json)) => {
+                serde_json::from_slice(json).map_err(|_| ProtobufError::Malformed("an embedded document is no JSON"))?
+            }
             _ => Value::Null,
         },
         // A list within a map has a message of its own.
@@ -355,7 +357,10 @@ mod tests {
         let metadata = [f(1, b"cm"), f(2, b""), f(3, b"default"), n(7, 0), f(8, b"")].concat();
         let entry = [f(1, b"a"), f(2, b"b")].concat();
         let decoded = to_json(&body("v1", "ConfigMap", &[f(1, &metadata), f(2, &entry)])).expect("valid");
-        assert_eq!(decoded, json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm", "namespace": "default"}, "data": {"a": "b"}}));
+        assert_eq!(
+            decoded,
+            json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm", "namespace": "default"}, "data": {"a": "b"}})
+        );
     }
 
     #[test]

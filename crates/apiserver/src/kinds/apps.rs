@@ -30,11 +30,8 @@ pub(crate) const REPLICA_SET: Rules = Rules {
     ..DEFAULT
 };
 
-pub(crate) const REPLICATION_CONTROLLER: Rules = Rules {
-    validate: validate_replication_controller,
-    validate_status: validate_set_status,
-    ..DEFAULT
-};
+pub(crate) const REPLICATION_CONTROLLER: Rules =
+    Rules { validate: validate_replication_controller, validate_status: validate_set_status, ..DEFAULT };
 
 pub(crate) const STATEFUL_SET: Rules = Rules {
     validate: validate_stateful_set,
@@ -201,7 +198,15 @@ fn validate_deployment_status(doc: &Value, old: &Value, e: &mut Errors, _: &Env<
     let s = &doc["status"];
     counters(
         s,
-        &["observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas", "terminatingReplicas"],
+        &[
+            "observedGeneration",
+            "replicas",
+            "updatedReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "unavailableReplicas",
+            "terminatingReplicas",
+        ],
         e,
     );
     e.non_negative("status.collisionCount", json::int(s, "collisionCount"));
@@ -271,11 +276,7 @@ fn validate_stateful_set(doc: &Value, e: &mut Errors, _: &Env<'_>) {
         "" => e.required("spec.updateStrategy", ""),
         "OnDelete" => {
             if s.get("rollingUpdate").is_some_and(|r| !r.is_null()) {
-                e.invalid(
-                    "spec.updateStrategy.rollingUpdate",
-                    &s["rollingUpdate"],
-                    "only allowed for updateStrategy 'RollingUpdate'",
-                );
+                e.invalid("spec.updateStrategy.rollingUpdate", &s["rollingUpdate"], "only allowed for updateStrategy 'RollingUpdate'");
             }
         }
         "RollingUpdate" => {

@@ -19,10 +19,7 @@ pub(crate) const JOB: Rules = Rules {
     ..DEFAULT
 };
 
-pub(crate) const CRON_JOB: Rules = Rules {
-    validate: validate_cron_job,
-    ..DEFAULT
-};
+pub(crate) const CRON_JOB: Rules = Rules { validate: validate_cron_job, ..DEFAULT };
 
 /// Selector and labels that make the job's pods its own.
 fn generate_selector(doc: &mut Value) {
@@ -203,8 +200,7 @@ fn bad_schedule(s: &str) -> Option<String> {
         return Some("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned());
     }
     if let Some(d) = s.strip_prefix('@') {
-        let known = matches!(d, "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly")
-            || d.starts_with("every ");
+        let known = matches!(d, "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly") || d.starts_with("every ");
         return (!known).then(|| format!("unrecognized descriptor: @{d}"));
     }
     let fields: Vec<&str> = s.split_whitespace().collect();

@@ -122,11 +122,7 @@ fn pod_cidrs(doc: &mut Value) {
     }
 }
 
-pub(crate) const EVENT: Rules = Rules {
-    create_on_update: true,
-    validate: validate_event,
-    ..DEFAULT
-};
+pub(crate) const EVENT: Rules = Rules { create_on_update: true, validate: validate_event, ..DEFAULT };
 
 pub(crate) const ENDPOINTS: Rules = Rules { create_on_update: true, validate: validate_endpoints, ..DEFAULT };
 
@@ -334,7 +330,11 @@ fn validate_endpoints(doc: &Value, e: &mut Errors, _: &Env<'_>) {
             for (j, x) in list.iter().enumerate() {
                 let ip = json::text(x, "ip");
                 if ip.parse::<std::net::IpAddr>().is_err() {
-                    e.invalid_text(&format!("subsets[{i}].{which}[{j}].ip"), ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+                    e.invalid_text(
+                        &format!("subsets[{i}].{which}[{j}].ip"),
+                        ip,
+                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                    );
                 }
             }
         }

@@ -114,11 +114,7 @@ fn validate_finalizers(r: &Resource, list: &[Value], e: &mut Errors) {
         }
     }
     if orphan && foreground {
-        e.invalid(
-            path,
-            &Value::from(list.to_vec()),
-            "finalizer orphan and foregroundDeletion cannot be both set",
-        );
+        e.invalid(path, &Value::from(list.to_vec()), "finalizer orphan and foregroundDeletion cannot be both set");
     }
 }
 

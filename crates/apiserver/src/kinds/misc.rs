@@ -33,7 +33,11 @@ pub(crate) const POD_DISRUPTION_BUDGET: Rules = Rules {
     validate: |doc, e, _| {
         let s = &doc["spec"];
         if s.get("minAvailable").is_some() && s.get("maxUnavailable").is_some() {
-            e.invalid("spec", &internal::form("policy/v1.PodDisruptionBudgetSpec", s), "minAvailable and maxUnavailable cannot be both set");
+            e.invalid(
+                "spec",
+                &internal::form("policy/v1.PodDisruptionBudgetSpec", s),
+                "minAvailable and maxUnavailable cannot be both set",
+            );
         }
         for k in ["minAvailable", "maxUnavailable"] {
             if let Some(v) = s.get(k) {
@@ -128,7 +132,11 @@ pub(crate) const ROLE: Rules = Rules {
             let urls = json::list(r, "nonResourceURLs");
             if !urls.is_empty() {
                 if !json::text(doc, "metadata.namespace").is_empty() {
-                    e.invalid(&format!("{at}.nonResourceURLs"), &Value::from(urls.to_vec()), "namespaced rules cannot apply to non-resource URLs");
+                    e.invalid(
+                        &format!("{at}.nonResourceURLs"),
+                        &Value::from(urls.to_vec()),
+                        "namespaced rules cannot apply to non-resource URLs",
+                    );
                 }
                 continue;
             }

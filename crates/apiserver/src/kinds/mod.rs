@@ -87,8 +87,7 @@ pub(crate) const DEFAULT: Rules = Rules {
     validate_status: |_, _, _, _| {},
 };
 
-const CUSTOM: Rules =
-    Rules { unconditional_update: false, status_keeps_meta: CUSTOM_META, validate: crate::custom::validate, ..DEFAULT };
+const CUSTOM: Rules = Rules { unconditional_update: false, status_keeps_meta: CUSTOM_META, validate: crate::custom::validate, ..DEFAULT };
 
 /// A status write of a custom object touches no metadata.
 const CUSTOM_META: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
@@ -167,9 +166,7 @@ pub(crate) fn validate_sub(r: &Resource, sub: &str, doc: &Value, old: &Value, e:
 pub(crate) fn may_delete(r: &Resource, _old: &Value, name: &str) -> Result<(), ApiError> {
     let why = match (r.group.as_str(), r.plural.as_str(), name) {
         ("", "namespaces", "default" | "kube-system" | "kube-public") => "this namespace may not be deleted",
-        ("scheduling.k8s.io", "priorityclasses", n) if n.starts_with("system-") => {
-            "this is a system priority class and cannot be deleted"
-        }
+        ("scheduling.k8s.io", "priorityclasses", n) if n.starts_with("system-") => "this is a system priority class and cannot be deleted",
         _ => return Ok(()),
     };
     Err(ApiError::forbidden(r, name, why))

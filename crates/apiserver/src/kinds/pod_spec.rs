@@ -34,9 +34,7 @@ pub(crate) fn template(t: &Value, path: &str, rules: Template, e: &mut Errors) {
     if !restart.is_empty() && !rules.restart.contains(&restart) && matches!(restart, "Always" | "OnFailure" | "Never") {
         e.unsupported(&format!("{path}.spec.restartPolicy"), restart, rules.restart);
     }
-    if !rules.deadline
-        && json::int(t, "spec.activeDeadlineSeconds").is_some()
-    {
+    if !rules.deadline && json::int(t, "spec.activeDeadlineSeconds").is_some() {
         e.forbidden(&format!("{path}.spec.activeDeadlineSeconds"), &format!("activeDeadlineSeconds in {} is not Supported", "ReplicaSet"));
     }
 }
@@ -146,7 +144,11 @@ fn tolerations(list: &[Value], path: &str, e: &mut Errors) {
             e.names(&format!("{at}.key"), key, meta::qualified_name(key));
         }
         if key.is_empty() && op != "Exists" {
-            e.invalid_text(&format!("{at}.operator"), op, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+            e.invalid_text(
+                &format!("{at}.operator"),
+                op,
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            );
         }
         if t.get("tolerationSeconds").is_some() && effect != "NoExecute" {
             e.invalid_text(&format!("{at}.effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
@@ -186,8 +188,7 @@ fn containers(s: &Value, path: &str, volumes: &BTreeSet<String>, e: &mut Errors)
 }
 
 fn init_containers(s: &Value, path: &str, volumes: &BTreeSet<String>, e: &mut Errors) {
-    let mut names: BTreeSet<String> =
-        json::list(s, "containers").iter().map(|c| json::text(c, "name").to_owned()).collect();
+    let mut names: BTreeSet<String> = json::list(s, "containers").iter().map(|c| json::text(c, "name").to_owned()).collect();
     let host = s["hostNetwork"].as_bool().unwrap_or(false);
     for (i, c) in json::list(s, "initContainers").iter().enumerate() {
         let at = format!("{path}.initContainers[{i}]");
@@ -206,14 +207,7 @@ fn init_containers(s: &Value, path: &str, volumes: &BTreeSet<String>, e: &mut Er
 }
 
 /// One container, probes aside.
-pub(crate) fn container(
-    c: &Value,
-    at: &str,
-    volumes: &BTreeSet<String>,
-    host: bool,
-    names: &mut BTreeSet<String>,
-    e: &mut Errors,
-) {
+pub(crate) fn container(c: &Value, at: &str, volumes: &BTreeSet<String>, host: bool, names: &mut BTreeSet<String>, e: &mut Errors) {
     let name = json::text(c, "name");
     if name.is_empty() {
         e.required(&format!("{at}.name"), "");
@@ -363,10 +357,7 @@ fn resources(r: &Value, path: &str, e: &mut Errors) {
     for which in ["limits", "requests"] {
         for (name, v) in r.get(which).and_then(Value::as_object).into_iter().flatten() {
             let at = format!("{path}.{which}[{name}]");
-            if !name.contains('/')
-                && !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
-                && !name.starts_with("hugepages-")
-            {
+            if !name.contains('/') && !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") && !name.starts_with("hugepages-") {
                 e.invalid_text(&at, name, "must be a standard resource for containers");
                 e.invalid_text(&at, name, "must be a standard resource type or fully qualified");
             }
@@ -416,12 +407,10 @@ fn handler(p: &Value, at: &str, e: &mut Errors) {
     match have.first() {
         None => e.required(at, "must specify a handler type"),
         Some(&"exec") if json::list(p, "exec.command").is_empty() => e.required(&format!("{at}.exec.command"), ""),
-        Some(&k @ ("httpGet" | "tcpSocket")) => {
-            match &p[k]["port"] {
-                Value::String(s) => e.names(&format!("{at}.{k}.port"), s, port_name(s)),
-                n => port_number(n.as_i64().unwrap_or(0), &format!("{at}.{k}.port"), e),
-            }
-        }
+        Some(&k @ ("httpGet" | "tcpSocket")) => match &p[k]["port"] {
+            Value::String(s) => e.names(&format!("{at}.{k}.port"), s, port_name(s)),
+            n => port_number(n.as_i64().unwrap_or(0), &format!("{at}.{k}.port"), e),
+        },
         _ => {}
     }
 }

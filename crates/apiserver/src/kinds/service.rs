@@ -195,7 +195,8 @@ fn validate_service(doc: &Value, e: &mut Errors, _: &Env<'_>) {
     for (i, p) in ports.iter().enumerate() {
         let same = |o: &&Value| o["port"] == p["port"] && o["protocol"] == p["protocol"];
         if ports[..i].iter().any(|o| same(&o)) {
-            let key = json!({"Name": "", "Protocol": p["protocol"], "AppProtocol": null, "Port": p["port"], "TargetPort": 0, "NodePort": 0});
+            let key =
+                json!({"Name": "", "Protocol": p["protocol"], "AppProtocol": null, "Port": p["port"], "TargetPort": 0, "NodePort": 0});
             e.duplicate(&format!("spec.ports[{i}]"), &key);
         }
         if let Some(n) = json::int(p, "nodePort").filter(|n| *n != 0) {
@@ -292,7 +293,11 @@ pub(crate) fn allocate(env: &Env<'_>, r: &Resource, doc: &mut Value, old: Option
                 errors.invalid(
                     &format!("spec.ports[{i}].nodePort"),
                     &n.into(),
-                    &format!("provided port is not in the valid range. The range of valid ports is {}-{}", NODE_PORTS.start(), NODE_PORTS.end()),
+                    &format!(
+                        "provided port is not in the valid range. The range of valid ports is {}-{}",
+                        NODE_PORTS.start(),
+                        NODE_PORTS.end()
+                    ),
                 );
             }
             Some(n) if used.ports.contains(&n) && !taken_ports.contains(&n) => {

@@ -1,7 +1,7 @@
 //! What the API's own documentation says of types and fields, from the schemas that k8s-openapi carries.
 
-use schemars::generate::SchemaSettings;
 use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
 /// Documentation of the types that some kinds reach, by the types' names in OpenAPI documents.

@@ -40,6 +40,9 @@ mod tests {
         assert_eq!(of_type("v1.Pod"), "io.k8s.api.core.v1.Pod");
         assert_eq!(of_type("meta/v1.ObjectMeta"), "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
         assert_eq!(of_type("rbac.authorization.k8s.io/v1.Role"), "io.k8s.api.rbac.v1.Role");
-        assert_eq!(of_type("apiextensions.k8s.io/v1.JSONSchemaProps"), "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps");
+        assert_eq!(
+            of_type("apiextensions.k8s.io/v1.JSONSchemaProps"),
+            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+        );
     }
 }

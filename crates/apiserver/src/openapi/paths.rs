@@ -102,8 +102,12 @@ const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("watch", "boolean"),
 ];
 const DELETE_PARAMETERS: &[(&str, &str)] = &[("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("propagationPolicy", "string")];
-const PATCH_TYPES: [&str; 4] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
+const PATCH_TYPES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 struct Kind<'a> {
     group: &'a str,
@@ -135,7 +139,8 @@ impl Operations<'_, '_> {
     }
 
     fn delete(&self, action: &str) -> Value {
-        let query: Vec<_> = DELETE_PARAMETERS.iter().chain(LIST_PARAMETERS.iter().filter(|_| action == "deletecollection")).copied().collect();
+        let query: Vec<_> =
+            DELETE_PARAMETERS.iter().chain(LIST_PARAMETERS.iter().filter(|_| action == "deletecollection")).copied().collect();
         self.operation(action, json!({"type": "object"}), &query, None)
     }
 

@@ -202,8 +202,11 @@ impl<'a> Schemas<'a> {
         if let Some(key) = &field.patch_key {
             map.insert("x-kubernetes-patch-merge-key".into(), key.as_ref().into());
         }
-        let strategy: Vec<&str> =
-            [(field.patch_merge, "merge"), (field.patch_retain_keys, "retainKeys")].iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+        let strategy: Vec<&str> = [(field.patch_merge, "merge"), (field.patch_retain_keys, "retainKeys")]
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, word)| *word)
+            .collect();
         if !strategy.is_empty() {
             map.insert("x-kubernetes-patch-strategy".into(), strategy.join(",").into());
         }

@@ -312,7 +312,8 @@ mod tests {
     #[test]
     fn containers_merge_by_name_and_leave_by_directive() {
         let doc = json!({"spec": {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}});
-        let got = patched(doc, json!({"spec": {"containers": [{"name": "a", "image": "2"}, {"name": "b", "$patch": "delete"}, {"name": "c"}]}}));
+        let got =
+            patched(doc, json!({"spec": {"containers": [{"name": "a", "image": "2"}, {"name": "b", "$patch": "delete"}, {"name": "c"}]}}));
         assert_eq!(got, Ok(json!({"spec": {"containers": [{"name": "a", "image": "2"}, {"name": "c"}]}})));
     }
 
@@ -328,7 +329,12 @@ mod tests {
     fn the_order_of_the_patch_rules_and_the_servers_items_keep_their_place() {
         let doc = json!({"spec": {"containers": [{"name": "a"}, {"name": "s"}, {"name": "b"}]}});
         let got = patched(doc, json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": []}}));
-        let names: Vec<String> = got.expect("applies")["spec"]["containers"].as_array().expect("a list").iter().map(|c| c["name"].as_str().unwrap_or("").to_owned()).collect();
+        let names: Vec<String> = got.expect("applies")["spec"]["containers"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|c| c["name"].as_str().unwrap_or("").to_owned())
+            .collect();
         assert_eq!(names, ["s", "b", "a"]);
     }
 }

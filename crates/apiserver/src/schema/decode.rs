@@ -287,15 +287,13 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
         }
         Ty::Time | Ty::MicroTime => match &value {
             Value::String(s) if s.is_empty() => Ok(Value::Null),
-            Value::String(s) if *ty == Ty::MicroTime && !has_micros(s) => Err(WrongType(format!(
-                "parsing time {s:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {s:?} as \".000000\""
-            ))),
+            Value::String(s) if *ty == Ty::MicroTime && !has_micros(s) => {
+                Err(WrongType(format!("parsing time {s:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {s:?} as \".000000\"")))
+            }
             Value::String(s) => match s.parse::<jiff::Timestamp>() {
                 Ok(t) if *ty == Ty::Time => Ok(Value::String(crate::meta::seconds(t))),
                 Ok(t) => Ok(Value::String(crate::meta::micros(t))),
-                Err(_) => {
-                    Err(WrongType(format!("parsing time {s:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {s:?} as \"2006\"")))
-                }
+                Err(_) => Err(WrongType(format!("parsing time {s:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {s:?} as \"2006\""))),
             },
             v => wrong(v, path, "string"),
         },

@@ -129,9 +129,7 @@ impl FieldSelector {
             if part.is_empty() {
                 continue;
             }
-            let (field, equal, value) = operator(&part).ok_or_else(|| {
-                format!("invalid selector: '{text}'; can't understand '{part}'")
-            })?;
+            let (field, equal, value) = operator(&part).ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{part}'"))?;
             let value = unescape(value)?;
             let field = match (resource.plural.as_str(), field) {
                 ("events", "reportingController") => "reportingComponent".to_owned(),

@@ -145,8 +145,7 @@ impl Requirement {
             Op::Exists => value.is_some(),
             Op::Absent => value.is_none(),
             Op::Greater | Op::Less => {
-                let (Some(Ok(have)), Some(Ok(limit))) =
-                    (value.map(str::parse::<i64>), self.values.first().map(|v| v.parse::<i64>()))
+                let (Some(Ok(have)), Some(Ok(limit))) = (value.map(str::parse::<i64>), self.values.first().map(|v| v.parse::<i64>()))
                 else {
                     return false;
                 };
@@ -266,10 +265,7 @@ impl<'a> Parser<'a> {
             Some(Token::Word(w)) if w == "in" => (Op::In, self.values()?),
             Some(Token::Word(w)) if w == "notin" => (Op::NotIn, self.values()?),
             other => {
-                return Err(BadSelector(format!(
-                    "found '{}', expected: in, notin, =, ==, !=, gt, lt",
-                    show(other)
-                )));
+                return Err(BadSelector(format!("found '{}', expected: in, notin, =, ==, !=, gt, lt", show(other))));
             }
         };
         if matches!(op, Op::Greater | Op::Less) && values[0].parse::<i64>().is_err() {
@@ -329,9 +325,7 @@ mod tests {
     use super::*;
 
     fn hits(selector: &str, labels: &[(&str, &str)]) -> bool {
-        LabelSelector::parse(selector)
-            .expect("valid")
-            .matches(|k| labels.iter().find(|(n, _)| *n == k).map(|(_, v)| *v))
+        LabelSelector::parse(selector).expect("valid").matches(|k| labels.iter().find(|(n, _)| *n == k).map(|(_, v)| *v))
     }
 
     #[test]

@@ -267,8 +267,5 @@ impl Store {
 
 fn range<'a>(items: &'a BTreeMap<Arc<str>, Arc<Stored>>, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Stored>> {
     use std::ops::Bound;
-    items
-        .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-        .take_while(move |(k, _)| k.starts_with(prefix))
-        .map(|(_, s)| s)
+    items.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).take_while(move |(k, _)| k.starts_with(prefix)).map(|(_, s)| s)
 }

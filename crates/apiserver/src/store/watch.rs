@@ -40,8 +40,7 @@ impl Filter {
     /// Whether an object is wanted.
     pub fn wants(&self, s: &Stored) -> bool {
         s.key.starts_with(&*self.prefix)
-            && (self.labels.is_everything()
-                || self.labels.matches(|k| s.labels.iter().find(|(n, _)| **n == *k).map(|(_, v)| &**v)))
+            && (self.labels.is_everything() || self.labels.matches(|k| s.labels.iter().find(|(n, _)| **n == *k).map(|(_, v)| &**v)))
             && (self.fields.is_everything() || self.fields.matches(s.namespace(), s.name(), &s.fields))
     }
 }
@@ -203,12 +202,8 @@ impl Running {
         // Left the selection: the last state that was in it, at the revision of the change.
         if kind == "DELETED" && !e.deleted {
             let old = e.old.as_ref()?;
-            let moved = Stored {
-                key: old.key.clone(),
-                bytes: with_rv(&old.bytes, e.rv),
-                labels: old.labels.clone(),
-                fields: old.fields.clone(),
-            };
+            let moved =
+                Stored { key: old.key.clone(), bytes: with_rv(&old.bytes, e.rv), labels: old.labels.clone(), fields: old.fields.clone() };
             let object = self.plan.view.object(&moved);
             return Some(line(kind, &object));
         }

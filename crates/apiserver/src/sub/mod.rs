@@ -30,11 +30,9 @@ pub(crate) fn dispatch(call: &mut Call<'_>, sub: &str, verb: &str) -> Result<Res
         "eviction" => eviction::evict(call),
         "token" => token::issue(call),
         "log" => log(call),
-        "exec" | "attach" | "portforward" | "proxy" => Err(ApiError::new(
-            501,
-            "NotImplemented",
-            format!("{sub} is not available: the nodes of this control plane are simulated"),
-        )),
+        "exec" | "attach" | "portforward" | "proxy" => {
+            Err(ApiError::new(501, "NotImplemented", format!("{sub} is not available: the nodes of this control plane are simulated")))
+        }
         _ => match verb {
             "get" => read::get(call),
             "update" => write::update::update(call),

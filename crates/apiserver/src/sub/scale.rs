@@ -50,8 +50,8 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
             }
             "application/json-patch+json" => {
                 let mut s = current.clone();
-                let ops: Value = serde_json::from_slice(&call.req.body)
-                    .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
+                let ops: Value =
+                    serde_json::from_slice(&call.req.body).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
                 patch::apply_json(&mut s, &ops, &target.served, &name)?;
                 s
             }
@@ -100,9 +100,7 @@ fn check(scale: &Value, old: &Value, name: &str, target: &Target) -> Result<(), 
         )));
     }
     if have != name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({have}) does not match the name on the URL ({name})"
-        )));
+        return Err(ApiError::bad_request(format!("the name of the object ({have}) does not match the name on the URL ({name})")));
     }
     let kind = json::text(scale, "kind");
     if !matches!(kind, "" | "Scale") {

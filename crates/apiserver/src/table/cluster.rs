@@ -72,7 +72,11 @@ pub(super) fn event(o: &Value, now: Timestamp) -> Vec<Value> {
         "" => at("/kind").to_lowercase(),
         name => format!("{}/{name}", at("/kind").to_lowercase()),
     };
-    let component = text_or(o, either("/source/component", "/deprecatedSource/component"), text_or(o, "/reportingComponent", text(o, "/reportingController")));
+    let component = text_or(
+        o,
+        either("/source/component", "/deprecatedSource/component"),
+        text_or(o, "/reportingComponent", text(o, "/reportingController")),
+    );
     let host = text_or(o, either("/source/host", "/deprecatedSource/host"), text(o, "/reportingInstance"));
     let source = if host.is_empty() { component.to_owned() } else { format!("{component}, {host}") };
     vec![

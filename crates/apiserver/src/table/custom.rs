@@ -36,8 +36,20 @@ pub(super) fn cells(object: &Value, asked: &[Value], now: Timestamp) -> Vec<Valu
         let Some(first) = found.first() else { return Value::Null };
         match text(c, "/type") {
             "integer" => first.as_i64().or_else(|| first.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from),
-            "number" => if first.is_number() { (*first).clone() } else { Value::Null },
-            "boolean" => if first.is_boolean() { (*first).clone() } else { Value::Null },
+            "number" => {
+                if first.is_number() {
+                    (*first).clone()
+                } else {
+                    Value::Null
+                }
+            }
+            "boolean" => {
+                if first.is_boolean() {
+                    (*first).clone()
+                } else {
+                    Value::Null
+                }
+            }
             "date" => match first.as_str() {
                 Some(time) => since(&serde_json::json!({"t": time}), "/t", now).into(),
                 None => Value::Null,

@@ -161,7 +161,8 @@ mod tests {
         let registry = Registry::builtin();
         let deployments = registry.get("apps", "v1", "deployments").expect("served");
         let table = render(&deployments, &[], Timestamp::UNIX_EPOCH, "Metadata");
-        let undocumented: Vec<&Value> = table["columnDefinitions"].as_array().expect("a list").iter().filter(|c| c["description"] == "").collect();
+        let undocumented: Vec<&Value> =
+            table["columnDefinitions"].as_array().expect("a list").iter().filter(|c| c["description"] == "").collect();
         assert!(undocumented.is_empty(), "{undocumented:?}");
     }
 

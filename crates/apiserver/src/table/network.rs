@@ -104,7 +104,9 @@ pub(super) fn endpoints(o: &Value, now: Timestamp) -> Vec<Value> {
             all.extend(addresses.iter().map(ToString::to_string));
         }
         for port in ports {
-            let joined = |ip: &&str| if ip.contains(':') { format!("[{ip}]:{}", number(port, "/port")) } else { format!("{ip}:{}", number(port, "/port")) };
+            let joined = |ip: &&str| {
+                if ip.contains(':') { format!("[{ip}]:{}", number(port, "/port")) } else { format!("{ip}:{}", number(port, "/port")) }
+            };
             all.extend(addresses.iter().map(joined));
         }
     }
@@ -123,7 +125,8 @@ pub(super) fn endpoint_slice(o: &Value, now: Timestamp) -> Vec<Value> {
         (None, name) => name.to_owned(),
     };
     let ports: Vec<String> = list(o, "/ports").iter().map(port).collect();
-    let addresses = |endpoint: &'_ Value| list(endpoint, "/addresses").iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+    let addresses =
+        |endpoint: &'_ Value| list(endpoint, "/addresses").iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
     let endpoints: Vec<String> = list(o, "/endpoints").iter().flat_map(addresses).collect();
     vec![
         text(o, NAME).into(),

@@ -63,18 +63,10 @@ impl Seen {
             reason = "SchedulingGated".to_owned();
         }
         // Init containers that are always restarted are sidecars: they count with the others.
-        let sidecars: Vec<&str> = list(pod, "/spec/initContainers")
-            .iter()
-            .filter(|c| text(c, "/restartPolicy") == "Always")
-            .map(|c| text(c, "/name"))
-            .collect();
-        let mut seen = Seen {
-            reason,
-            ready: 0,
-            containers: list(pod, "/spec/containers").len() + sidecars.len(),
-            restarts: 0,
-            last_restart: None,
-        };
+        let sidecars: Vec<&str> =
+            list(pod, "/spec/initContainers").iter().filter(|c| text(c, "/restartPolicy") == "Always").map(|c| text(c, "/name")).collect();
+        let mut seen =
+            Seen { reason, ready: 0, containers: list(pod, "/spec/containers").len() + sidecars.len(), restarts: 0, last_restart: None };
         let (initializing, sidecar_restarts) = seen.init_containers(pod, &sidecars);
         if !initializing || condition(pod, "Initialized") == Some("True") {
             (seen.restarts, seen.last_restart) = sidecar_restarts;
@@ -187,7 +179,10 @@ mod tests {
         let pod = |status: Value| json!({"metadata": {"name": "p"}, "spec": spec, "status": status});
         assert_eq!(status(pod(json!({"phase": "Pending"}))), s("0/2", "Pending", "0"));
         let ready = json!([{"type": "Ready", "status": "True"}]);
-        assert_eq!(status(pod(json!({"phase": "Running", "conditions": ready, "containerStatuses": [running, done]}))), s("1/2", "Running", "0"));
+        assert_eq!(
+            status(pod(json!({"phase": "Running", "conditions": ready, "containerStatuses": [running, done]}))),
+            s("1/2", "Running", "0")
+        );
         assert_eq!(status(pod(json!({"phase": "Running", "containerStatuses": [running, done]}))), s("1/2", "NotReady", "0"));
         assert_eq!(status(pod(json!({"phase": "Running", "containerStatuses": [done, failed]}))), s("0/2", "Error", "2 (70s ago)"));
     }

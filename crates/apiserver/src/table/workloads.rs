@@ -3,9 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::human::{
-    containers, count, deleting, labels, list, number, selector, selector_or_none, since, span, text, text_or,
-};
+use super::human::{containers, count, deleting, labels, list, number, selector, selector_or_none, since, span, text, text_or};
 
 const CREATED: &str = "/metadata/creationTimestamp";
 const NAME: &str = "/metadata/name";

@@ -61,18 +61,14 @@ impl DeleteOptions {
             }
             let schema = crate::schema::Schema::builtin();
             if let Some(root) = schema.find("meta/v1.DeleteOptions") {
-                let decoded = schema
-                    .decode(root, body.doc, &mut Default::default())
-                    .map_err(|e| ApiError::bad_request(e.to_string()))?;
+                let decoded = schema.decode(root, body.doc, &mut Default::default()).map_err(|e| ApiError::bad_request(e.to_string()))?;
                 return Self::from_value(&decoded);
             }
         }
         let flag = |name: &str| q.opt(name).map(|v| v != "false" && v != "0");
         let grace = match q.opt("gracePeriodSeconds") {
             None | Some("") => None,
-            Some(v) => Some(v.parse().map_err(|_| {
-                ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax"))
-            })?),
+            Some(v) => Some(v.parse().map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax")))?),
         };
         let dry = q.all("dryRun");
         let options = DeleteOptions {
@@ -92,7 +88,10 @@ impl DeleteOptions {
             causes.push(Cause::new(
                 "FieldValueInvalid",
                 "propagationPolicy",
-                format!("Invalid value: {:?}: orphanDependents and deletionPropagation cannot be both set", self.policy.as_deref().unwrap_or("")),
+                format!(
+                    "Invalid value: {:?}: orphanDependents and deletionPropagation cannot be both set",
+                    self.policy.as_deref().unwrap_or("")
+                ),
             ));
         }
         if let Some(p) = &self.policy
@@ -217,8 +216,7 @@ fn preconditions(target: &Target, old: &Value, name: &str, options: &DeleteOptio
 
 /// Sets or takes away the finalizers that stand for the propagation policy. Returns whether anything changed.
 fn apply_finalizers(r: &Resource, doc: &mut Value, options: &DeleteOptions) -> bool {
-    let have: Vec<String> =
-        json::list(doc, "metadata.finalizers").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let have: Vec<String> = json::list(doc, "metadata.finalizers").iter().filter_map(Value::as_str).map(str::to_owned).collect();
     let has = |f: &str| have.iter().any(|h| h == f);
     let orphan = match (options.orphan, options.policy.as_deref()) {
         (Some(o), _) => o,
@@ -274,8 +272,7 @@ fn grace(old: &Value, doc: &mut Value, options: &DeleteOptions, now: jiff::Times
         doc["metadata"]["deletionGracePeriodSeconds"] = period.into();
         return Grace::Changed(period);
     }
-    let mut period =
-        asked.or_else(|| json::int(old, "spec.terminationGracePeriodSeconds")).unwrap_or(DEFAULT_GRACE);
+    let mut period = asked.or_else(|| json::int(old, "spec.terminationGracePeriodSeconds")).unwrap_or(DEFAULT_GRACE);
     if json::text(old, "spec.nodeName").is_empty() || matches!(json::text(old, "status.phase"), "Failed" | "Succeeded") {
         period = 0;
     }

@@ -60,7 +60,11 @@ pub(crate) fn write_options(call: &Call<'_>, kind: &'static str, apply: bool) ->
         causes.push(Cause::new("FieldValueTooLong", "fieldManager", format!("Too long: may not be more than {MANAGER_LIMIT} bytes")));
     }
     if manager.chars().any(|c| c.is_control()) {
-        causes.push(Cause::new("FieldValueInvalid", "fieldManager", format!("Invalid value: {manager:?}: should only contain printable characters")));
+        causes.push(Cause::new(
+            "FieldValueInvalid",
+            "fieldManager",
+            format!("Invalid value: {manager:?}: should only contain printable characters"),
+        ));
     }
     causes.extend(dry_run_causes(&q.all("dryRun")));
     let validation = match q.get("fieldValidation") {
@@ -149,9 +153,9 @@ pub(crate) fn read_json(body: &[u8]) -> Result<ReadBody, ApiError> {
     match json::parse(body) {
         Ok((doc @ Value::Object(_), duplicates)) => Ok(ReadBody { doc, duplicates }),
         Ok((Value::Null, _)) => Ok(ReadBody { doc: Value::Object(serde_json::Map::new()), duplicates: Vec::new() }),
-        Ok(_) => Err(ApiError::bad_request(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct",
-        )),
+        Ok(_) => {
+            Err(ApiError::bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct"))
+        }
         Err(e) => Err(ApiError::bad_request(format!("couldn't get version/kind; json parse error: {e}"))),
     }
 }
@@ -227,9 +231,7 @@ pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, 
     json::put(&mut doc, "kind", Some(r.kind.as_str().into()));
     json::put(&mut doc, "apiVersion", Some(api_version.into()));
     let prefix = format!("{} in version {:?} cannot be handled as a {}", r.kind, r.version, r.kind);
-    let (doc, unknown) = target
-        .decode(call.server, doc)
-        .map_err(|e| ApiError::bad_request(format!("{prefix}: {e}")))?;
+    let (doc, unknown) = target.decode(call.server, doc).map_err(|e| ApiError::bad_request(format!("{prefix}: {e}")))?;
     let duplicates = duplicates.iter().map(|d| format!("duplicate field {d:?}"));
     let findings: Vec<String> = duplicates.chain(unknown).collect();
     match validation {
@@ -253,10 +255,7 @@ fn check_type(server: &Server, r: &Resource, kind: &str, version: &str) -> Resul
     let (g, v) = version.split_once('/').unwrap_or(("", version));
     if r.custom {
         if !kind_ok {
-            return Err(ApiError::bad_request(format!(
-                "the kind in the data ({kind}) does not match the expected kind ({})",
-                r.kind
-            )));
+            return Err(ApiError::bad_request(format!("the kind in the data ({kind}) does not match the expected kind ({})", r.kind)));
         }
         return Err(ApiError::bad_request(format!(
             "the API version in the data ({version}) does not match the expected API version ({want})"
@@ -268,7 +267,10 @@ fn check_type(server: &Server, r: &Resource, kind: &str, version: &str) -> Resul
                 "the API version in the data ({version}) does not match the expected API version ({want})"
             )));
         }
-        return Err(ApiError::bad_request(format!("{kind} in version {v:?} cannot be handled as a {}: converting ({g}/{v}.{kind}) to ({want}.{}): unknown conversion", r.kind, r.kind)));
+        return Err(ApiError::bad_request(format!(
+            "{kind} in version {v:?} cannot be handled as a {}: converting ({g}/{v}.{kind}) to ({want}.{}): unknown conversion",
+            r.kind, r.kind
+        )));
     }
     Err(ApiError::bad_request(format!(
         "{kind} in version {v:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",

@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::update::{MODIFIED, change};
 use super::{Target, Validation, WriteOptions, check_namespace, load, media_type, read_json, read_yaml, write_options};
 use crate::apply::{self, managed};
+use crate::json;
 use crate::patch;
 use crate::read::object_response;
 use crate::request::Response;
 use crate::server::Call;
 use crate::status::{ApiError, Cause};
-use crate::json;
 
 /// Most operations of a JSON patch.
 const OPERATIONS_LIMIT: usize = 10_000;
@@ -69,13 +69,7 @@ pub(crate) fn patch(call: &mut Call<'_>) -> Result<Response, ApiError> {
 }
 
 /// Applies a patch that is no apply to a stored document and decodes the outcome.
-fn changed_document(
-    call: &mut Call<'_>,
-    target: &Target,
-    old: &Value,
-    kind: Kind,
-    validation: Validation,
-) -> Result<Value, ApiError> {
+fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kind, validation: Validation) -> Result<Value, ApiError> {
     let mut before = target.answer(old.clone());
     let body = &call.req.body;
     let mut findings = Vec::new();
@@ -111,9 +105,7 @@ fn changed_document(
         }
         json::put(&mut after, k, Some(want.into()));
     }
-    let (mut doc, unknown) = target.decode(call.server, after).map_err(|e| {
-        patch_refused(body, &e.to_string())
-    })?;
+    let (mut doc, unknown) = target.decode(call.server, after).map_err(|e| patch_refused(body, &e.to_string()))?;
     findings.extend(unknown);
     match validation {
         Validation::Strict if !findings.is_empty() => return Err(strict_patch(body, &findings)),
@@ -128,9 +120,7 @@ fn changed_document(
         )));
     }
     if have != name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({have}) does not match the name on the URL ({name})"
-        )));
+        return Err(ApiError::bad_request(format!("the name of the object ({have}) does not match the name on the URL ({name})")));
     }
     check_namespace(call, &mut doc)?;
     Ok(doc)
@@ -150,8 +140,7 @@ fn patch_refused(body: &[u8], why: &str) -> ApiError {
 }
 
 fn json_patch_of(body: &[u8]) -> Result<Value, ApiError> {
-    let ops: Value =
-        serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
+    let ops: Value = serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
     match ops.as_array() {
         None => Err(ApiError::bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")),
         Some(list) if list.len() > OPERATIONS_LIMIT => Err(ApiError::new(
@@ -173,12 +162,7 @@ fn parse_patch(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
 }
 
 /// Server-side apply. Returns the stored document and whether it was created.
-fn apply_patch(
-    call: &mut Call<'_>,
-    target: &Target,
-    old: Option<Value>,
-    opts: &WriteOptions,
-) -> Result<(Value, bool), ApiError> {
+fn apply_patch(call: &mut Call<'_>, target: &Target, old: Option<Value>, opts: &WriteOptions) -> Result<(Value, bool), ApiError> {
     let body = read_apply(&call.req.body)?;
     let mut config = body.doc;
     let name = call.route.name.unwrap_or("").to_owned();
@@ -195,7 +179,11 @@ fn apply_patch(
             return Err(ApiError::not_found(&r, &name));
         }
         if !given_uid.is_empty() {
-            return Err(ApiError::conflict(&r, &name, format!("uid mismatch: the provided object specified uid {given_uid}, and no existing object was found")));
+            return Err(ApiError::conflict(
+                &r,
+                &name,
+                format!("uid mismatch: the provided object specified uid {given_uid}, and no existing object was found"),
+            ));
         }
         let merged = apply::merge(call, target, None, &config, opts)?;
         let (mut doc, _) = target.decode(call.server, merged.doc).map_err(|e| ApiError::bad_request(e.to_string()))?;

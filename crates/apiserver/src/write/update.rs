@@ -7,13 +7,13 @@ use super::create::finish;
 use super::{Target, WriteOptions, check_namespace, commit, decode_body, load, read_body, write_options};
 use crate::admission;
 use crate::apply::managed;
+use crate::json;
 use crate::kinds::{self, Env, Errors};
 use crate::read::object_response;
 use crate::registry::Generation;
 use crate::request::Response;
 use crate::server::Call;
 use crate::status::ApiError;
-use crate::json;
 
 /// What the answer of a failed optimistic write says.
 pub(crate) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
@@ -77,12 +77,10 @@ fn storage_path(r: &crate::registry::Resource, key: &str) -> String {
 fn check_name(call: &Call<'_>, doc: &Value) -> Result<(), ApiError> {
     let want = call.route.name.unwrap_or("");
     match json::text(doc, "metadata.name") {
-        "" => Err(ApiError::bad_request(format!(
-            "the name of the object ({want} based on URL) was undeterminable: name must be provided"
-        ))),
-        have if have != want => Err(ApiError::bad_request(format!(
-            "the name of the object ({have}) does not match the name on the URL ({want})"
-        ))),
+        "" => Err(ApiError::bad_request(format!("the name of the object ({want} based on URL) was undeterminable: name must be provided"))),
+        have if have != want => {
+            Err(ApiError::bad_request(format!("the name of the object ({have}) does not match the name on the URL ({want})")))
+        }
         _ => Ok(()),
     }
 }
@@ -259,9 +257,7 @@ fn raise_generation(r: &crate::registry::Resource, sub: Option<&str>, old: &Valu
     let changed = match r.generation {
         Generation::None | Generation::Always1 => false,
         Generation::Spec => differs("spec"),
-        Generation::SpecAndAnnotations => {
-            differs("spec") || doc["metadata"].get("annotations") != old["metadata"].get("annotations")
-        }
+        Generation::SpecAndAnnotations => differs("spec") || doc["metadata"].get("annotations") != old["metadata"].get("annotations"),
         Generation::Everything => {
             let rest = |v: &Value| {
                 let mut v = v.clone();

@@ -73,7 +73,8 @@ async fn client_certificates_and_tokens_that_are_none_are_told() {
     error("identity-junk", &with(&format!("client-certificate-data: '{junk}', client-key-data: '{junk}'"))).await;
     error("identity-missing", &with("client-certificate: /no/such.crt, client-key: /no/such.key")).await;
     error("token-missing", &with("tokenFile: /no/such/token")).await;
-    error("exec-missing", &with("exec: {apiVersion: client.authentication.k8s.io/v1, command: /no/such/plugin, interactiveMode: Never}")).await;
+    error("exec-missing", &with("exec: {apiVersion: client.authentication.k8s.io/v1, command: /no/such/plugin, interactiveMode: Never}"))
+        .await;
 }
 
 #[tokio::test]
@@ -88,7 +89,9 @@ async fn a_master_that_is_no_url_is_told() {
 #[tokio::test]
 async fn a_master_takes_the_place_of_the_kubeconfigs_server() {
     let path = file("good", &kubeconfig("main", "server: 'https://127.0.0.1:1', insecure-skip-tls-verify: true", "token: t"));
-    for (master, want) in [(None, "https://127.0.0.1:1/"), (Some("https://10.1.2.3:6443"), "https://10.1.2.3:6443/"), (Some("10.1.2.3"), "https://10.1.2.3/")] {
+    for (master, want) in
+        [(None, "https://127.0.0.1:1/"), (Some("https://10.1.2.3:6443"), "https://10.1.2.3:6443/"), (Some("10.1.2.3"), "https://10.1.2.3/")]
+    {
         let options = ConnectOptions { kubeconfig: Some(path.clone()), master: master.map(str::to_owned) };
         let config = load(&options).await.unwrap();
         assert_eq!(config.cluster_url.to_string(), want);

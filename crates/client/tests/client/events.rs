@@ -77,9 +77,15 @@ async fn the_same_event_five_times_is_one_post_and_patches_with_the_count() {
     let seen = desk.server.seen();
     let made = seen[0].json();
     assert_eq!((seen[0].method.as_str(), seen[0].path.as_str()), ("POST", PATH));
-    assert_eq!((&made["count"], &made["firstTimestamp"], &made["lastTimestamp"]), (&1.into(), &"2027-01-15T08:00:00Z".into(), &"2027-01-15T08:00:00Z".into()));
+    assert_eq!(
+        (&made["count"], &made["firstTimestamp"], &made["lastTimestamp"]),
+        (&1.into(), &"2027-01-15T08:00:00Z".into(), &"2027-01-15T08:00:00Z".into())
+    );
     assert_eq!(made["involvedObject"]["resourceVersion"], "7");
-    assert_eq!((&made["source"]["component"], &made["reportingComponent"]), (&"replicaset-controller".into(), &"replicaset-controller".into()));
+    assert_eq!(
+        (&made["source"]["component"], &made["reportingComponent"]),
+        (&"replicaset-controller".into(), &"replicaset-controller".into())
+    );
     let name = made["metadata"]["name"].as_str().unwrap();
     assert!(name.starts_with("a.") && name[2..].bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
     for (n, patch) in seen[1..].iter().enumerate() {
@@ -175,7 +181,10 @@ async fn events_of_cluster_scoped_objects_go_to_default() {
     let seen = &desk.server.seen()[0];
     assert_eq!(seen.path, "/api/v1/namespaces/default/events");
     let made = seen.json();
-    assert_eq!((&made["metadata"]["namespace"], &made["involvedObject"]["namespace"], &made["type"]), (&"default".into(), &"".into(), &"Warning".into()));
+    assert_eq!(
+        (&made["metadata"]["namespace"], &made["involvedObject"]["namespace"], &made["type"]),
+        (&"default".into(), &"".into(), &"Warning".into())
+    );
 }
 
 /// manager 11.1

@@ -41,10 +41,11 @@ async fn without_leadership_nothing_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_leadership_bounds_the_time_out_and_the_servers() {
-    let world = world_with(PaceOptions::default(), until(Instant::now() + Duration::from_secs(4)), |seen, stored| match seen.method.as_str() {
-        "POST" => Reply::Never,
-        _ => stored.answer(seen),
-    });
+    let world =
+        world_with(PaceOptions::default(), until(Instant::now() + Duration::from_secs(4)), |seen, stored| match seen.method.as_str() {
+            "POST" => Reply::Never,
+            _ => stored.answer(seen),
+        });
     let done = world.one(create("a")).await;
     assert_eq!(failure(&done).message, "no answer within 4s");
     let seen = world.server.seen();

@@ -174,7 +174,10 @@ async fn an_unknown_patch_is_resolved_by_a_list() {
 async fn a_dying_namespace_is_told_from_its_cause() {
     let world = world(|_, _| {
         let causes = json!([{"reason": "Other"}, {"reason": "NamespaceTerminating", "field": "metadata.namespace"}]);
-        Reply::Json(403, json!({"kind": "Status", "reason": "Forbidden", "message": "because it is being terminated", "details": {"causes": causes}}))
+        Reply::Json(
+            403,
+            json!({"kind": "Status", "reason": "Forbidden", "message": "because it is being terminated", "details": {"causes": causes}}),
+        )
     });
     assert_failed(&world.one(create("a")).await, FailureKind::NamespaceTerminating, "because it is being terminated");
 }

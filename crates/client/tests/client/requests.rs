@@ -89,7 +89,9 @@ async fn a_delete_carries_the_uid_and_the_version_where_one_is_given() {
     let seen = sent(delete("a")).await;
     assert_eq!((seen.method.as_str(), seen.path.as_str()), ("DELETE", format!("{PODS_PATH}/a").as_str()));
     assert_eq!(seen.json(), json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": "uid-a"}}));
-    for (propagation, text) in [(Propagation::Background, "Background"), (Propagation::Foreground, "Foreground"), (Propagation::Orphan, "Orphan")] {
+    for (propagation, text) in
+        [(Propagation::Background, "Background"), (Propagation::Foreground, "Foreground"), (Propagation::Orphan, "Orphan")]
+    {
         let seen = sent(Write::Delete { target: target("a", Some(7)), propagation: Some(propagation) }).await;
         assert_eq!(seen.json()["preconditions"], json!({"uid": "uid-a", "resourceVersion": "7"}));
         assert_eq!(seen.json()["propagationPolicy"], text);

@@ -66,7 +66,10 @@ pub fn after(ms: u64, reply: Reply) -> Reply {
 
 /// A `metav1.Status`.
 pub fn status(code: u16, reason: &str, message: &str) -> Reply {
-    Reply::Json(code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code}))
+    Reply::Json(
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code}),
+    )
 }
 
 /// What the server has stored, by path.
@@ -145,7 +148,14 @@ pub struct Server(Arc<Mutex<Inner>>);
 impl Server {
     pub fn new(script: impl FnMut(&Seen, &mut Stored) -> Reply + Send + 'static) -> Self {
         let stored = Stored { objects: BTreeMap::new(), version: 100 };
-        Self(Arc::new(Mutex::new(Inner { start: Instant::now(), seen: Vec::new(), stored, script: Box::new(script), busy: 0, most_busy: 0 })))
+        Self(Arc::new(Mutex::new(Inner {
+            start: Instant::now(),
+            seen: Vec::new(),
+            stored,
+            script: Box::new(script),
+            busy: 0,
+            most_busy: 0,
+        })))
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -200,7 +210,8 @@ impl Server {
             (inner.script)(&seen, &mut inner.stored)
         };
         loop {
-            let full = |code: u16, bytes: Bytes| Response::builder().status(code).body(Full::new(bytes).map_err(|e| match e {}).boxed_unsync());
+            let full =
+                |code: u16, bytes: Bytes| Response::builder().status(code).body(Full::new(bytes).map_err(|e| match e {}).boxed_unsync());
             reply = match reply {
                 Reply::Json(code, value) => return Ok(full(code, value.to_string().into())?),
                 Reply::Headed(code, name, value, body) => {

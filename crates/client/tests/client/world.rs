@@ -109,7 +109,8 @@ pub fn set() -> Value {
 
 /// A slim pod as the watch brings it.
 pub fn pod(name: &str, version: u64, deleting: bool) -> Pod {
-    let mut value = json!({"metadata": {"name": name, "namespace": "ns", "uid": format!("uid-{name}"), "resourceVersion": version.to_string()}});
+    let mut value =
+        json!({"metadata": {"name": name, "namespace": "ns", "uid": format!("uid-{name}"), "resourceVersion": version.to_string()}});
     if deleting {
         value["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     }

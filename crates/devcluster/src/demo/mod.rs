@@ -128,7 +128,9 @@ fn apply(api: &Api, file: &'static str, text: &str) -> Result<Value, DemoError> 
     let broken = |message: &str| DemoError::Manifest { file, message: message.to_owned() };
     let object: Value = serde_saphyr::from_str(text).map_err(|error| broken(&error.to_string()))?;
     let field = |value: &Value| value.as_str().map(str::to_owned);
-    let (Some(version), Some(kind), Some(name)) = (field(&object["apiVersion"]), field(&object["kind"]), field(&object["metadata"]["name"])) else {
+    let (Some(version), Some(kind), Some(name)) =
+        (field(&object["apiVersion"]), field(&object["kind"]), field(&object["metadata"]["name"]))
+    else {
         return Err(broken("apiVersion, kind or name is missing"));
     };
     let plural = match kind.as_str() {

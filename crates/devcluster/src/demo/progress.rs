@@ -34,9 +34,8 @@ impl State {
         let number = |v: &Value| v.as_i64().unwrap_or(0);
         let (spec, status) = (&object["spec"], &object["status"]);
         let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let failed = |c: &&Value| {
-            (c["type"] == "ReplicaFailure" && c["status"] == "True") || (c["type"] == "Progressing" && c["status"] == "False")
-        };
+        let failed =
+            |c: &&Value| (c["type"] == "ReplicaFailure" && c["status"] == "True") || (c["type"] == "Progressing" && c["status"] == "False");
         Self {
             generation: number(&object["metadata"]["generation"]),
             observed: number(&status["observedGeneration"]),
@@ -50,10 +49,7 @@ impl State {
 
     /// As `kubectl rollout status` judges it.
     fn complete(&self) -> bool {
-        self.observed >= self.generation
-            && self.updated == self.wanted
-            && self.replicas == self.wanted
-            && self.available == self.wanted
+        self.observed >= self.generation && self.updated == self.wanted && self.replicas == self.wanted && self.available == self.wanted
     }
 
     fn missing(&self) -> String {

@@ -35,7 +35,8 @@ impl Behaviour {
     /// Reads the conventions from a pod. `run_for` is how long containers run that end by themselves without saying when.
     pub fn of(pod: &Value, run_for: Duration) -> Self {
         let note = |key: &str| pod["metadata"]["annotations"][format!("{PREFIX}{key}")].as_str();
-        let span = |key: &str| note(key).and_then(|text| text.parse::<jiff::SignedDuration>().ok()).and_then(|d| Duration::try_from(d).ok());
+        let span =
+            |key: &str| note(key).and_then(|text| text.parse::<jiff::SignedDuration>().ok()).and_then(|d| Duration::try_from(d).ok());
         let containers = pod["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
         let image = |c: &'_ Value| c["image"].as_str().unwrap_or_default().to_owned();
 

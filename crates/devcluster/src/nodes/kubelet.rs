@@ -144,11 +144,15 @@ pub fn status_patch(shape: &Shape, stage: Stage, facts: &Facts<'_>, now: Timesta
         condition("PodReadyToStartContainers", !facts.ip.is_empty() && done.is_none(), None),
         condition("Initialized", true, done.map(|reason| (reason, String::new()))),
         condition("ContainersReady", ready, (!ready).then(not_ready)),
-        condition("Ready", ready && gates, match (ready, gates) {
-            (true, true) => None,
-            (true, false) => Some(("ReadinessGatesNotReady", "the status of a readiness gate is not \"True\"".to_owned())),
-            (false, _) => Some(not_ready()),
-        }),
+        condition(
+            "Ready",
+            ready && gates,
+            match (ready, gates) {
+                (true, true) => None,
+                (true, false) => Some(("ReadinessGatesNotReady", "the status of a readiness gate is not \"True\"".to_owned())),
+                (false, _) => Some(not_ready()),
+            },
+        ),
     ];
     let mut status = json!({
         "observedGeneration": facts.generation,

@@ -21,14 +21,11 @@ impl Request {
             let quantity = |key: &str| c["resources"]["requests"][key].as_str().and_then(quantity).unwrap_or(0.0);
             Request { cpu: (quantity("cpu") * 1000.0) as u64, memory: quantity("memory") as u64 }
         };
-        let sum = list("containers").iter().map(one).fold(Request::default(), |a, b| Request {
-            cpu: a.cpu.saturating_add(b.cpu),
-            memory: a.memory.saturating_add(b.memory),
-        });
-        list("initContainers")
+        let sum = list("containers")
             .iter()
             .map(one)
-            .fold(sum, |a, b| Request { cpu: a.cpu.max(b.cpu), memory: a.memory.max(b.memory) })
+            .fold(Request::default(), |a, b| Request { cpu: a.cpu.saturating_add(b.cpu), memory: a.memory.saturating_add(b.memory) });
+        list("initContainers").iter().map(one).fold(sum, |a, b| Request { cpu: a.cpu.max(b.cpu), memory: a.memory.max(b.memory) })
     }
 }
 
@@ -111,7 +108,8 @@ fn misfit(pod: &Value, request: Request, name: &str, view: &NodeView) -> Option<
         matches!(taint["effect"].as_str(), Some("NoSchedule" | "NoExecute")) && !tolerations.iter().any(|t| tolerates(t, taint))
     };
     let cordon = serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
-    let ready = node["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+    let ready =
+        node["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
     let allocatable = |key: &str| node["status"]["allocatable"][key].as_str().and_then(quantity);
     let labels = &node["metadata"]["labels"];
     if node["spec"]["unschedulable"] == true && repels(&cordon) {

@@ -5,16 +5,12 @@ use evenkeel_plan::{Event, Plan, Target, Write};
 use jiff::Timestamp;
 
 use crate::{
-    Snapshot,
-    claiming,
-    cleanup,
+    Snapshot, claiming, cleanup,
     conclude::bookkeeping,
     create::NewSet,
     edit::SetEdit,
     progress::complete,
-    recreate,
-    revision,
-    rollback,
+    recreate, revision, rollback,
     rolling::{self, NewSize},
     scale::{self, Scale},
     sets::Sets,
@@ -110,9 +106,7 @@ impl Pass<'_> {
         let steps = match self {
             Pass::Gone | Pass::SelectsAll(_) | Pass::Broken(_) => Vec::new(),
             Pass::Claim(steps) => steps,
-            Pass::Work(work) => {
-                work.acts.iter().map(|step| step.iter().map(|act| act.write(work.deployment)).collect()).collect()
-            }
+            Pass::Work(work) => work.acts.iter().map(|step| step.iter().map(|act| act.write(work.deployment)).collect()).collect(),
         };
         Plan { steps, wake_at: None }
     }

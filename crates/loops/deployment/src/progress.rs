@@ -45,7 +45,8 @@ pub(crate) fn judge(deployment: &Deployment, before: &Working, working: &mut Wor
                 working.set(condition(PROGRESSING, ConditionStatus::True, AVAILABLE_REASON, message, now));
             } else if progressed(&before.status, &working.status) {
                 // Rewritten even where status and reason stay: lastUpdateTime is the clock of the deadline.
-                let mut made = condition(PROGRESSING, ConditionStatus::True, "ReplicaSetUpdated", format!("{} is progressing.", subject()), now);
+                let mut made =
+                    condition(PROGRESSING, ConditionStatus::True, "ReplicaSetUpdated", format!("{} is progressing.", subject()), now);
                 if let Some(true_before) = current.filter(|c| c.status == ConditionStatus::True) {
                     made.last_transition = true_before.last_transition;
                 }

@@ -21,8 +21,12 @@ pub(crate) fn notes(deployment: &Deployment, sets: &Sets) -> Option<SetEdit> {
     let set = sets.new.as_ref()?;
     let annotations = new_annotations(deployment, set, next_revision(sets));
     let min_ready_seconds = (set.min_ready_seconds != deployment.min_ready_seconds).then_some(deployment.min_ready_seconds);
-    (!annotations.is_empty() || min_ready_seconds.is_some())
-        .then(|| SetEdit { set: set.clone(), annotations, min_ready_seconds, replicas: None })
+    (!annotations.is_empty() || min_ready_seconds.is_some()).then(|| SetEdit {
+        set: set.clone(),
+        annotations,
+        min_ready_seconds,
+        replicas: None,
+    })
 }
 
 /// Annotations of the new set that are missing or out of date. A revision that is no number freezes them all (workloads 2.4.2).

@@ -29,7 +29,10 @@ pub(crate) fn answer(deployment: &Deployment, template: &Template, sets: &Sets, 
         let message = format!("The rollback revision contains the same template as current deployment {name:?}");
         return (replace(deployment, None), Event::warning(about, "DeploymentRollbackTemplateUnchanged", message));
     }
-    (replace(deployment, Some(set)), Event::normal(about, "DeploymentRollback", format!("Rolled back deployment {name:?} to revision {wanted}")))
+    (
+        replace(deployment, Some(set)),
+        Event::normal(about, "DeploymentRollback", format!("Rolled back deployment {name:?} to revision {wanted}")),
+    )
 }
 
 /// The second highest revision; 0 where there is none.

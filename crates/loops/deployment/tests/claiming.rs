@@ -1,8 +1,8 @@
 //! Adoption and release: workloads 1.6 as this loop uses it, and the scenarios of 2.18.
 
+use crate::world::{Cluster, at, deployment, owner, said, set, uid};
 use evenkeel_plan::{Done, Failure, FailureKind, Next, Report, Write};
 use serde_json::{Value, json};
-use crate::world::{Cluster, at, deployment, owner, said, set, uid};
 
 fn failed(kind: FailureKind, message: &str) -> Done {
     Done::Failed(Failure { kind, message: message.into() })
@@ -30,10 +30,13 @@ fn patches_touch_owner_references_only() {
         .and(set("web", 2).with("/metadata/labels", json!({"app": "stray"})));
     let plan = world.plan();
     let bodies: Vec<&Value> = plan.writes().filter_map(|w| if let Write::Patch { body, .. } = w { Some(body) } else { None }).collect();
-    assert_eq!(bodies, [
-        &json!({"metadata": {"uid": uid("web-2"), "ownerReferences": [{"$patch": "delete", "uid": uid("web")}]}}),
-        &json!({"metadata": {"uid": uid("web-1"), "ownerReferences": [owner("web")]}}),
-    ]);
+    assert_eq!(
+        bodies,
+        [
+            &json!({"metadata": {"uid": uid("web-2"), "ownerReferences": [{"$patch": "delete", "uid": uid("web")}]}}),
+            &json!({"metadata": {"uid": uid("web-1"), "ownerReferences": [owner("web")]}}),
+        ]
+    );
     let versions = plan.writes().filter_map(|w| if let Write::Patch { target, .. } = w { Some(target.version) } else { None });
     assert!(versions.into_iter().all(|v| v.is_none()), "the uid is the guard");
 }
@@ -103,7 +106,10 @@ fn nothing_is_adopted_by_an_owner_that_is_gone() {
     let Next::Retry(text) = one.report_when_first(failed(FailureKind::OwnerGone, "x")).next else { panic!() };
     assert_eq!(text, format!("can't adopt ReplicaSet default/web-1 ({}): x", uid("web-1")));
     let gone = Cluster::new(deployment("web")).and(set("web", 1).orphan());
-    assert!(matches!(gone.report_when_first(failed(FailureKind::NotFound, "x")).next, Next::Retry(_)), "an owner that is not there denies too");
+    assert!(
+        matches!(gone.report_when_first(failed(FailureKind::NotFound, "x")).next, Next::Retry(_)),
+        "an owner that is not there denies too"
+    );
 }
 
 /// workloads 1.6.1: one look at the owner however many orphans, none without.
@@ -172,7 +178,11 @@ fn a_deployment_on_its_way_out_only_keeps_its_status_up() {
     let report = world.report();
     let status = &crate::world::status(&report)["status"];
     assert_eq!((&status["availableReplicas"], &status["replicas"]), (&json!(2), &json!(2)));
-    assert_eq!(crate::world::conditions(crate::world::status(&report)), ["Available=False/MinimumReplicasUnavailable"], "progress is not judged");
+    assert_eq!(
+        crate::world::conditions(crate::world::status(&report)),
+        ["Available=False/MinimumReplicasUnavailable"],
+        "progress is not judged"
+    );
     let none = Cluster::new(deployment("web").replicas(4).deleting());
     assert!(none.plan().is_empty(), "and nothing is made");
 }
@@ -180,7 +190,9 @@ fn a_deployment_on_its_way_out_only_keeps_its_status_up() {
 /// workloads 2.18.15; recorded story `deploy-overlap`.
 #[test]
 fn two_deployments_with_one_selector_keep_to_their_own_sets() {
-    let mut world = Cluster::new(deployment("web").replicas(2)).and_deployment(deployment("too").with("/spec/selector", json!({"matchLabels": {"app": "web"}})).with("/spec/template/metadata/labels/app", "web"));
+    let mut world = Cluster::new(deployment("web").replicas(2)).and_deployment(
+        deployment("too").with("/spec/selector", json!({"matchLabels": {"app": "web"}})).with("/spec/template/metadata/labels/app", "web"),
+    );
     world.settle();
     world.key = evenkeel_api::Key::new("default", "too");
     world.settle();

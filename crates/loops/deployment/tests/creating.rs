@@ -1,9 +1,9 @@
 //! The new ReplicaSet: workloads 2.4, and its scenarios of 2.18.
 
+use crate::world::{Cluster, condition, conditions, deployment, events, owner, reason, said, set, status};
 use evenkeel_api::{Uid, Version};
 use evenkeel_plan::{Answer, Done, Failure, FailureKind, Next, Report, Write};
 use serde_json::{Value, json};
-use crate::world::{Cluster, condition, conditions, deployment, events, owner, reason, said, set, status};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
@@ -26,21 +26,27 @@ fn existed() -> Done {
 #[test]
 fn a_deployment_gets_its_first_set() {
     let mut world = Cluster::new(
-        deployment("web").replicas(20).note("test", "should-copy-to-replica-set").note("kubectl.kubernetes.io/last-applied-configuration", "{}")
+        deployment("web")
+            .replicas(20)
+            .note("test", "should-copy-to-replica-set")
+            .note("kubectl.kubernetes.io/last-applied-configuration", "{}")
             .note("deployment.kubernetes.io/desired-replicas", "77"),
     );
     let (name, made) = body(&world);
     let hash = name.strip_prefix("web-").unwrap().to_owned();
     assert!(hash.len() <= 10 && hash.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b)));
     let labels = json!({"app": "web", "pod-template-hash": hash});
-    assert_eq!(made, json!({
-        "apiVersion": "apps/v1", "kind": "ReplicaSet",
-        "metadata": {"labels": labels, "ownerReferences": [owner("web")],
-            "annotations": {"test": "should-copy-to-replica-set", REVISION: "1",
-                "deployment.kubernetes.io/desired-replicas": "20", "deployment.kubernetes.io/max-replicas": "25"}},
-        "spec": {"replicas": 20, "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "app:1"}]}}},
-    }));
+    assert_eq!(
+        made,
+        json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"labels": labels, "ownerReferences": [owner("web")],
+                "annotations": {"test": "should-copy-to-replica-set", REVISION: "1",
+                    "deployment.kubernetes.io/desired-replicas": "20", "deployment.kubernetes.io/max-replicas": "25"}},
+            "spec": {"replicas": 20, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "app:1"}]}}},
+        })
+    );
     let (_, report) = world.pass();
     assert_eq!(events(&report), [format!("Normal ScalingReplicaSet: Scaled up replica set {name} from 0 to 20")]);
     let stored = world.deployment().clone();
@@ -61,8 +67,12 @@ fn a_deployment_gets_its_first_set() {
 #[test]
 fn unknown_fields_travel() {
     let mut world = Cluster::new(
-        deployment("web").with("/spec/template/spec/fromTheFuture", json!({"a": [1]})).with("/spec/template/spec/containers/0/alsoNew", true)
-            .with("/spec/selector/newKindOfSelector", "x").with("/spec/newSpec", 1).with("/status/newStatus", 2),
+        deployment("web")
+            .with("/spec/template/spec/fromTheFuture", json!({"a": [1]}))
+            .with("/spec/template/spec/containers/0/alsoNew", true)
+            .with("/spec/selector/newKindOfSelector", "x")
+            .with("/spec/newSpec", 1)
+            .with("/status/newStatus", 2),
     );
     let (_, made) = body(&world);
     assert_eq!(made["spec"]["template"]["spec"]["fromTheFuture"], json!({"a": [1]}));
@@ -82,7 +92,13 @@ fn unknown_fields_travel() {
 #[test]
 fn selector_and_spec_are_copied() {
     let expressions = json!([{"key": "app", "operator": "In", "values": ["web"]}]);
-    let world = Cluster::new(deployment("web").replicas(3).recreate().with("/spec/minReadySeconds", 5).with("/spec/selector", json!({"matchExpressions": expressions})));
+    let world = Cluster::new(
+        deployment("web")
+            .replicas(3)
+            .recreate()
+            .with("/spec/minReadySeconds", 5)
+            .with("/spec/selector", json!({"matchExpressions": expressions})),
+    );
     let (name, made) = body(&world);
     let hash = name.strip_prefix("web-").unwrap();
     assert_eq!(made["spec"]["selector"], json!({"matchExpressions": expressions, "matchLabels": {"pod-template-hash": hash}}));
@@ -261,14 +277,22 @@ fn a_fenced_create_is_no_condition() {
 /// workloads 2.18.36 and 2.4.1; recorded story `deploy-annotations`.
 #[test]
 fn annotations_go_to_the_new_set_only_and_are_never_taken_back() {
-    let mut world = Cluster::new(deployment("web").image("app:2").replicas(1)).and(set("web", 1)).and(set("web", 2).full(1).sized_for(1, 2));
+    let mut world =
+        Cluster::new(deployment("web").image("app:2").replicas(1)).and(set("web", 1)).and(set("web", 2).full(1).sized_for(1, 2));
     world.settle();
-    world.edit(|d| d.note("team", "red").note("kubectl.kubernetes.io/last-applied-configuration", "{}").note("deprecated.deployment.rollback.to", "odd"));
+    world.edit(|d| {
+        d.note("team", "red")
+            .note("kubectl.kubernetes.io/last-applied-configuration", "{}")
+            .note("deprecated.deployment.rollback.to", "odd")
+    });
     let (plan, _) = world.pass();
     let bodies: Vec<&Write> = plan.writes().collect();
     let [Write::Replace { target, body, subresource: None }] = bodies[..] else { panic!() };
     assert_eq!((&*target.key.name, target.version.is_some()), ("web-2", true));
-    assert_eq!(body["metadata"]["annotations"], json!({REVISION: "2", "team": "red", "deployment.kubernetes.io/desired-replicas": "1", "deployment.kubernetes.io/max-replicas": "2"}));
+    assert_eq!(
+        body["metadata"]["annotations"],
+        json!({REVISION: "2", "team": "red", "deployment.kubernetes.io/desired-replicas": "1", "deployment.kubernetes.io/max-replicas": "2"})
+    );
     world.settle();
     world.edit(|mut d| {
         d.0["metadata"]["annotations"].as_object_mut().unwrap().remove("team");
@@ -285,7 +309,8 @@ fn annotations_go_to_the_new_set_only_and_are_never_taken_back() {
 /// workloads 2.4.2 and S14: a revision that is no number freezes the new set's annotations, and is what the Deployment shows.
 #[test]
 fn a_revision_that_is_no_number_freezes_annotations() {
-    let mut world = Cluster::new(deployment("web").image("app:2").note("team", "red")).and(set("web", 2).full(1).revision("two").sized_for(1, 2));
+    let mut world =
+        Cluster::new(deployment("web").image("app:2").note("team", "red")).and(set("web", 2).full(1).revision("two").sized_for(1, 2));
     assert!(world.plan().is_empty());
     world.settle();
     assert_eq!(world.deployment()["metadata"]["annotations"][REVISION], "two");
@@ -304,7 +329,8 @@ fn a_revision_that_is_no_number_freezes_annotations() {
 /// workloads 2.4.5 and 2.4.6: first the set, the Deployment's revision one pass later.
 #[test]
 fn a_set_is_put_right_before_its_revision_is_published() {
-    let mut world = Cluster::new(deployment("web").image("app:2").with("/spec/minReadySeconds", 0)).and(set("web", 2).full(1).sized_for(1, 2).with("/spec/minReadySeconds", 9));
+    let mut world = Cluster::new(deployment("web").image("app:2").with("/spec/minReadySeconds", 0))
+        .and(set("web", 2).full(1).sized_for(1, 2).with("/spec/minReadySeconds", 9));
     let (plan, report) = world.pass();
     let Write::Replace { body, .. } = &plan.steps[0][0] else { panic!() };
     assert_eq!(body["spec"].get("minReadySeconds"), None, "0 is absence");
@@ -321,7 +347,8 @@ fn a_set_that_was_there_before_progress_counted_is_found() {
     let mut world = Cluster::new(deployment("web").image("app:2").replicas(2)).and(set("web", 2).size(2).sized_for(2, 3));
     world.settle();
     assert_eq!(conditions(world.deployment()), ["Available=False/MinimumReplicasUnavailable", "Progressing=True/ReplicaSetUpdated"]);
-    let mut idle = Cluster::new(deployment("web").image("app:2").replicas(2).status(json!({"replicas": 2, "updatedReplicas": 2}))).and(set("web", 2).size(2).sized_for(2, 3));
+    let mut idle = Cluster::new(deployment("web").image("app:2").replicas(2).status(json!({"replicas": 2, "updatedReplicas": 2})))
+        .and(set("web", 2).size(2).sized_for(2, 3));
     idle.settle();
     assert_eq!(conditions(idle.deployment()), ["Progressing=True/FoundNewReplicaSet", "Available=False/MinimumReplicasUnavailable"]);
     assert_eq!(condition(idle.deployment(), "Progressing")["message"], "Found new replica set \"web-2\"");
@@ -347,13 +374,18 @@ fn whole_objects_name_their_kind() {
 /// workloads 2.18.47: the world of these tests refuses a changed selector in any write, and here there is one that could tempt.
 #[test]
 fn selectors_are_never_changed() {
-    let mut world = Cluster::new(deployment("web").image("app:2").replicas(2)).and(set("web", 1).full(2).sized_for(2, 3)).and(set("web", 2).sized_for(2, 3));
+    let mut world = Cluster::new(deployment("web").image("app:2").replicas(2))
+        .and(set("web", 1).full(2).sized_for(2, 3))
+        .and(set("web", 2).sized_for(2, 3));
     let wider = json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]});
     world.edit(|d| d.with("/spec/selector", wider.clone()).note("deprecated.deployment.rollback.to", "1"));
     world.settle_with(|w| w.ready_pods(""));
     assert_eq!(world.deployment()["spec"]["selector"], wider);
     for n in [1, 2] {
-        assert_eq!(world.set(&format!("web-{n}"))["spec"]["selector"], json!({"matchLabels": {"app": "web", "pod-template-hash": format!("h{n}")}}));
+        assert_eq!(
+            world.set(&format!("web-{n}"))["spec"]["selector"],
+            json!({"matchLabels": {"app": "web", "pod-template-hash": format!("h{n}")}})
+        );
     }
     assert_eq!(world.set("web-1")["spec"]["replicas"], 2, "and the rollback went through");
 }

@@ -1,8 +1,8 @@
 //! Revisions, undo, rollback and clean-up: workloads 2.4, 2.9, 2.10, 2.15, and the scenarios of 2.18.
 
+use crate::world::{Cluster, Dep, Set, deployment, events, said, set, status};
 use evenkeel_plan::{Done, FailureKind, Next, Write};
 use serde_json::json;
-use crate::world::{Cluster, Dep, Set, deployment, events, said, set, status};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
@@ -18,11 +18,15 @@ fn finished(limit: i64, old: Vec<Set>) -> Cluster {
 }
 
 fn removed(world: &Cluster) -> Vec<String> {
-    world.plan().writes().map(|w| {
-        let Write::Delete { target, propagation: None } = w else { panic!("{w:?}") };
-        assert!(target.version.is_some(), "S16");
-        w.name().to_string()
-    }).collect()
+    world
+        .plan()
+        .writes()
+        .map(|w| {
+            let Write::Delete { target, propagation: None } = w else { panic!("{w:?}") };
+            assert!(target.version.is_some(), "S16");
+            w.name().to_string()
+        })
+        .collect()
 }
 
 /// The table of workloads 2.10 (2.18.32).
@@ -49,7 +53,8 @@ fn old_sets_beyond_the_limit_go_by_revision() {
 fn a_set_that_is_not_idle_stays_and_is_not_replaced() {
     let paused = |limit: i64, old: Vec<Set>| {
         // Paused and full: the clean-up runs whatever sizes there are; one active set would be sized, several are shared.
-        old.into_iter().fold(Cluster::new(complete(limit).replicas(3).rolling(2, 0).paused()).and(set("web", 9).size(3).sized_for(3, 5)), Cluster::and)
+        old.into_iter()
+            .fold(Cluster::new(complete(limit).replicas(3).rolling(2, 0).paused()).and(set("web", 9).size(3).sized_for(3, 5)), Cluster::and)
     };
     let s = |n: u32, size: i64| set("web", n).size(size).sized_for(3, 5);
     let gone = |w: &Cluster| w.plan().writes().filter(|w| w.verb() == "delete").map(|w| w.name().to_string()).collect::<Vec<_>>();
@@ -68,7 +73,9 @@ fn only_a_complete_rollout_cleans_up() {
     let old = || vec![set("web", 1).sized_for(1, 2)];
     assert_eq!(removed(&finished(0, old())), ["web-1"]);
     for (field, n) in [("updatedReplicas", 0), ("replicas", 2), ("availableReplicas", 0), ("observedGeneration", 0)] {
-        let world = old().into_iter().fold(Cluster::new(complete(0).with(&format!("/status/{field}"), n)).and(set("web", 9).full(1).sized_for(1, 2)), Cluster::and);
+        let world = old()
+            .into_iter()
+            .fold(Cluster::new(complete(0).with(&format!("/status/{field}"), n)).and(set("web", 9).full(1).sized_for(1, 2)), Cluster::and);
         assert!(world.plan().is_empty(), "{field}");
     }
     let mut absent = complete(0);
@@ -116,7 +123,9 @@ fn a_template_that_comes_back_gets_its_set_back() {
 #[test]
 fn the_memory_of_revisions_is_cut_at_its_beginning() {
     let remembered = |history: &str, old: &str| {
-        let world = Cluster::new(deployment("web").image("app:1")).and(set("web", 1).full(1).sized_for(1, 2).revision(old).note(HISTORY, history)).and(set("web", 2).revision("9000000000000"));
+        let world = Cluster::new(deployment("web").image("app:1"))
+            .and(set("web", 1).full(1).sized_for(1, 2).revision(old).note(HISTORY, history))
+            .and(set("web", 2).revision("9000000000000"));
         let plan = world.plan();
         let Write::Replace { body, .. } = &plan.steps[0][0] else { panic!() };
         assert_eq!(body["metadata"]["annotations"][REVISION], "9000000000001");
@@ -138,7 +147,9 @@ fn the_memory_of_revisions_is_cut_at_its_beginning() {
 /// workloads 2.4.3: what cannot fit at all is not appended.
 #[test]
 fn a_revision_never_outgrows_the_memory() {
-    let world = Cluster::new(deployment("web").image("app:1")).and(set("web", 1).full(1).sized_for(1, 2).revision(&format!("{:0>2001}", "7")).note(HISTORY, "5")).and(set("web", 2).revision("9"));
+    let world = Cluster::new(deployment("web").image("app:1"))
+        .and(set("web", 1).full(1).sized_for(1, 2).revision(&format!("{:0>2001}", "7")).note(HISTORY, "5"))
+        .and(set("web", 2).revision("9"));
     let plan = world.plan();
     let Write::Replace { body, .. } = &plan.steps[0][0] else { panic!() };
     assert_eq!(body["metadata"]["annotations"][HISTORY], "5");
@@ -147,7 +158,9 @@ fn a_revision_never_outgrows_the_memory() {
 /// workloads 2.18.34; recorded story `deploy-revision-gap`.
 #[test]
 fn a_revision_is_never_lowered() {
-    let mut world = Cluster::new(deployment("web").image("app:3").complete()).and(set("web", 1)).and(set("web", 3).full(1).sized_for(1, 2).revision("8"));
+    let mut world = Cluster::new(deployment("web").image("app:3").complete())
+        .and(set("web", 1))
+        .and(set("web", 3).full(1).sized_for(1, 2).revision("8"));
     world.settle();
     assert_eq!(world.set("web-3")["metadata"]["annotations"][REVISION], "8");
     assert_eq!(world.deployment()["metadata"]["annotations"][REVISION], "8");
@@ -157,16 +170,26 @@ fn a_revision_is_never_lowered() {
     world.edit_set("web-1", |s| s.revision("8"));
     world.settle();
     assert_eq!(world.set("web-3")["metadata"]["annotations"][REVISION], "9", "but it is the highest");
-    let top = Cluster::new(deployment("web").image("app:3")).and(set("web", 1).revision("9223372036854775807")).and(set("web", 3).full(1).sized_for(1, 2));
+    let top = Cluster::new(deployment("web").image("app:3"))
+        .and(set("web", 1).revision("9223372036854775807"))
+        .and(set("web", 3).full(1).sized_for(1, 2));
     let _ = top.plan();
 }
 
 /// Three revisions, as three rollouts left them.
 fn three(rollback: &str) -> Cluster {
-    Cluster::new(deployment("web").image("app:3").complete().note(REVISION, "3").note("who", "me").note("kubectl.kubernetes.io/last-applied-configuration", "{}").note(ROLLBACK, rollback))
-        .and(set("web", 1).note("who", "first").note("only", "here"))
-        .and(set("web", 2).note("who", "second"))
-        .and(set("web", 3).full(1).sized_for(1, 2).note("who", "me"))
+    Cluster::new(
+        deployment("web")
+            .image("app:3")
+            .complete()
+            .note(REVISION, "3")
+            .note("who", "me")
+            .note("kubectl.kubernetes.io/last-applied-configuration", "{}")
+            .note(ROLLBACK, rollback),
+    )
+    .and(set("web", 1).note("who", "first").note("only", "here"))
+    .and(set("web", 2).note("who", "second"))
+    .and(set("web", 3).full(1).sized_for(1, 2).note("who", "me"))
 }
 
 /// workloads 2.18.35; recorded stories `deploy-rollback-last` and `deploy-rollback-named`.
@@ -181,7 +204,10 @@ fn a_rollback_request_restores_template_and_annotations_in_one_write() {
         assert_eq!(events(&report), [format!("Normal DeploymentRollback: Rolled back deployment \"web\" to revision {number}")]);
         assert_eq!(report.next, Next::OnChange);
         let d = world.deployment();
-        assert_eq!(d["spec"]["template"], json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": format!("app:{number}")}]}}));
+        assert_eq!(
+            d["spec"]["template"],
+            json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": format!("app:{number}")}]}})
+        );
         let mut notes = json!({REVISION: "3", "who": who, "kubectl.kubernetes.io/last-applied-configuration": "{}"});
         if number == 1 {
             notes["only"] = "here".into();
@@ -206,7 +232,10 @@ fn a_rollback_request_that_cannot_be_met_is_taken_away() {
         let (_, report) = world.pass();
         assert_eq!(events(&report), [format!("Warning {message}")]);
         assert_eq!(world.log, ["update web"]);
-        assert_eq!(world.deployment()["metadata"]["annotations"], json!({REVISION: "3", "who": "me", "kubectl.kubernetes.io/last-applied-configuration": "{}"}));
+        assert_eq!(
+            world.deployment()["metadata"]["annotations"],
+            json!({REVISION: "3", "who": "me", "kubectl.kubernetes.io/last-applied-configuration": "{}"})
+        );
         assert_eq!(world.deployment()["spec"]["template"], template);
         world.settle();
         assert_eq!(world.events.len(), 1);
@@ -272,7 +301,9 @@ fn a_restart_makes_a_new_set() {
     let mut world = Cluster::new(deployment("web"));
     world.settle_with(|w| w.ready_pods(""));
     for n in 2..4 {
-        world.edit(|d| d.with("/spec/template/metadata/annotations", json!({"kubectl.kubernetes.io/restartedAt": format!("2026-01-0{n}T00:00:00Z")})));
+        world.edit(|d| {
+            d.with("/spec/template/metadata/annotations", json!({"kubectl.kubernetes.io/restartedAt": format!("2026-01-0{n}T00:00:00Z")}))
+        });
         world.settle_with(|w| w.ready_pods(""));
         assert_eq!(world.sets().len(), n);
         assert_eq!(world.deployment()["metadata"]["annotations"][REVISION], n.to_string());

@@ -1,7 +1,7 @@
 //! Pausing: workloads 2.5, and its scenarios of 2.18.
 
-use serde_json::{Value, json};
 use crate::world::{Cluster, at, condition, conditions, deployment, reason, said, set, status};
+use serde_json::{Value, json};
 
 /// workloads 2.18.6; recorded story `deploy-born-paused`.
 #[test]
@@ -46,20 +46,30 @@ fn pause_and_resume_show_in_the_condition_and_restart_the_clock() {
     let paused = Cluster::new(deployment("web").complete().paused()).and(old());
     let report = paused.report();
     let progressing = condition(status(&report), "Progressing");
-    assert_eq!((&progressing["status"], &progressing["reason"], &progressing["message"]), (&json!("Unknown"), &json!("DeploymentPaused"), &json!("Deployment is paused")));
+    assert_eq!(
+        (&progressing["status"], &progressing["reason"], &progressing["message"]),
+        (&json!("Unknown"), &json!("DeploymentPaused"), &json!("Deployment is paused"))
+    );
     assert_eq!(progressing["lastTransitionTime"], at(crate::world::T0).to_string());
     assert_eq!(report.next, evenkeel_plan::Next::OnChange, "no timer while paused");
     // Again paused: nothing to say. (A condition that is as it should be stays as it is.)
     let again = Cluster::new(deployment("web").complete().paused().progressing("Unknown", "DeploymentPaused", 60)).and(old());
     assert_eq!(condition(status(&again.report()), "Progressing")["lastUpdateTime"], at(60).to_string(), "only Available is news");
-    let resumed = Cluster::new(deployment("web").image("app:2").complete().progressing("Unknown", "DeploymentPaused", 60)).and(old()).and(set("web", 2).size(1).sized_for(1, 2));
+    let resumed = Cluster::new(deployment("web").image("app:2").complete().progressing("Unknown", "DeploymentPaused", 60))
+        .and(old())
+        .and(set("web", 2).size(1).sized_for(1, 2));
     let report = resumed.report();
     let progressing = condition(status(&report), "Progressing");
-    assert_eq!((&progressing["status"], &progressing["reason"], &progressing["message"]), (&json!("Unknown"), &json!("DeploymentResumed"), &json!("Deployment is resumed")));
+    assert_eq!(
+        (&progressing["status"], &progressing["reason"], &progressing["message"]),
+        (&json!("Unknown"), &json!("DeploymentResumed"), &json!("Deployment is resumed"))
+    );
     assert_eq!(progressing["lastUpdateTime"], at(crate::world::T0).to_string(), "the clock starts anew");
     assert_eq!(progressing["lastTransitionTime"], at(60).to_string(), "its status was Unknown before");
     for d in [deployment("web").paused(), deployment("web")] {
-        let late = Cluster::new(d.image("app:2").complete().progressing("False", "ProgressDeadlineExceeded", 60)).and(old()).and(set("web", 2).size(1).sized_for(1, 2));
+        let late = Cluster::new(d.image("app:2").complete().progressing("False", "ProgressDeadlineExceeded", 60))
+            .and(old())
+            .and(set("web", 2).size(1).sized_for(1, 2));
         assert_eq!(reason(status(&late.report())), "ProgressDeadlineExceeded", "a report of no progress stays");
     }
 }
@@ -84,9 +94,14 @@ fn one_status_write_tells_the_pause_and_the_counters() {
 #[test]
 fn without_a_deadline_a_pause_leaves_no_condition() {
     for none in [json!(i32::MAX), Value::Null] {
-        let mut world = Cluster::new(deployment("web").paused().with("/spec/progressDeadlineSeconds", none)).and(set("web", 1).full(1).sized_for(1, 2)).live();
+        let mut world = Cluster::new(deployment("web").paused().with("/spec/progressDeadlineSeconds", none))
+            .and(set("web", 1).full(1).sized_for(1, 2))
+            .live();
         if world.deployment()["spec"]["progressDeadlineSeconds"].is_object() {
-            world.edit(|mut d| { d.0["spec"].as_object_mut().unwrap().remove("progressDeadlineSeconds"); d });
+            world.edit(|mut d| {
+                d.0["spec"].as_object_mut().unwrap().remove("progressDeadlineSeconds");
+                d
+            });
         }
         world.settle();
         assert_eq!(conditions(world.deployment()), ["Available=True/MinimumReplicasAvailable"]);
@@ -98,7 +113,9 @@ fn without_a_deadline_a_pause_leaves_no_condition() {
 fn a_paused_deployment_cleans_up_and_rolls_nothing_back() {
     let world = |d: crate::world::Dep| {
         Cluster::new(d.image("app:3").replicas(1).paused().history(1))
-            .and(set("web", 1)).and(set("web", 2)).and(set("web", 3).full(1).sized_for(1, 2))
+            .and(set("web", 1))
+            .and(set("web", 2))
+            .and(set("web", 3).full(1).sized_for(1, 2))
     };
     let plain = world(deployment("web"));
     assert_eq!(said(&plain, &plain.plan()), [["delete web-1"]]);

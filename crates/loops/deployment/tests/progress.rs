@@ -8,7 +8,9 @@ use crate::world::{Cluster, Dep, T0, at, condition, conditions, deployment, reas
 /// A rollout of two pods in which nothing moves: counters in the status are what the sets say.
 fn stuck(d: Dep) -> Cluster {
     let d = d.image("app:2").replicas(2).rolling(1, 0).with("/status/observedGeneration", 1);
-    let d = ["replicas", "unavailableReplicas"].into_iter().fold(d, |d, f| d.with(&format!("/status/{f}"), if f == "replicas" { 3 } else { 1 }));
+    let d = ["replicas", "unavailableReplicas"]
+        .into_iter()
+        .fold(d, |d, f| d.with(&format!("/status/{f}"), if f == "replicas" { 3 } else { 1 }));
     let d = ["readyReplicas", "availableReplicas"].into_iter().fold(d, |d, f| d.with(&format!("/status/{f}"), 2));
     let d = d.with("/status/updatedReplicas", 1).with("/status/terminatingReplicas", 0).note("deployment.kubernetes.io/revision", "2");
     Cluster::new(available(d)).and(set("web", 1).full(2).sized_for(2, 3)).and(set("web", 2).size(1).sized_for(2, 3))
@@ -38,7 +40,10 @@ fn a_rollout_that_stands_still_times_out_by_itself() {
     world.now = T0 + 4;
     let (_, report) = world.pass();
     let c = condition(status(&report), "Progressing").clone();
-    assert_eq!((&c["status"], &c["reason"], &c["message"]), (&json!("False"), &json!("ProgressDeadlineExceeded"), &json!("ReplicaSet \"web-2\" has timed out progressing.")));
+    assert_eq!(
+        (&c["status"], &c["reason"], &c["message"]),
+        (&json!("False"), &json!("ProgressDeadlineExceeded"), &json!("ReplicaSet \"web-2\" has timed out progressing."))
+    );
     assert_eq!(c["lastTransitionTime"], at(T0 + 4).to_string());
     let (_, report) = world.pass();
     assert!(report.steps.is_empty());
@@ -66,7 +71,10 @@ fn a_rollout_that_timed_out_goes_on_when_it_can() {
     let (plan, report) = world.pass();
     assert!(!plan.is_empty());
     let c = condition(status(&report), "Progressing");
-    assert_eq!((&c["status"], &c["reason"], &c["message"]), (&json!("True"), &json!("ReplicaSetUpdated"), &json!("ReplicaSet \"web-2\" is progressing.")));
+    assert_eq!(
+        (&c["status"], &c["reason"], &c["message"]),
+        (&json!("True"), &json!("ReplicaSetUpdated"), &json!("ReplicaSet \"web-2\" is progressing."))
+    );
     assert_eq!(c["lastTransitionTime"], at(T0).to_string());
 }
 
@@ -93,7 +101,11 @@ fn progress_restarts_the_clock() {
     assert_eq!(condition(status(&fewer_old.report()), "Progressing")["lastUpdateTime"], at(T0).to_string(), "fewer old pods are progress");
     let mut worse = stuck(deployment("web").progressing("True", "ReplicaSetUpdated", T0 - 9));
     worse.edit_set("web-1", |s| s.available(1).with("/status/replicas", 3));
-    assert_eq!(condition(status(&worse.report()), "Progressing")["lastUpdateTime"], at(T0 - 9).to_string(), "more old pods and fewer ready ones are not");
+    assert_eq!(
+        condition(status(&worse.report()), "Progressing")["lastUpdateTime"],
+        at(T0 - 9).to_string(),
+        "more old pods and fewer ready ones are not"
+    );
 }
 
 /// workloads 2.18.13
@@ -128,7 +140,9 @@ fn a_finished_rollout_is_not_judged_again() {
     let (_, report) = world.pass();
     assert_eq!((report.next, report.steps.len()), (Next::OnChange, 0));
     // A pod more or less while the rest is busy: not finished, but nothing that could time out either.
-    let mut extra = Cluster::new(deployment("web").replicas(2).complete().with("/status/replicas", 3)).and(set("web", 1).full(2).sized_for(2, 3)).and(set("web", 0).with("/status/replicas", 1).created(-1));
+    let mut extra = Cluster::new(deployment("web").replicas(2).complete().with("/status/replicas", 3))
+        .and(set("web", 1).full(2).sized_for(2, 3))
+        .and(set("web", 0).with("/status/replicas", 1).created(-1));
     extra.now = T0 + 100_000;
     extra.pass();
     let (_, report) = extra.pass();
@@ -154,13 +168,20 @@ fn a_timer_is_set_when_the_status_is_at_rest() {
 /// workloads 2.12, Complete: the words name the set, and the Deployment where there is none.
 #[test]
 fn messages_name_the_set_or_the_deployment() {
-    let world = Cluster::new(deployment("web").recreate().image("app:2").replicas(1).progressing("True", "ReplicaSetUpdated", 60).with("/status/replicas", 2)).and(set("web", 1).with("/status/replicas", 1));
+    let world = Cluster::new(
+        deployment("web").recreate().image("app:2").replicas(1).progressing("True", "ReplicaSetUpdated", 60).with("/status/replicas", 2),
+    )
+    .and(set("web", 1).with("/status/replicas", 1));
     let c = condition(status(&world.report()), "Progressing").clone();
     assert_eq!(c["message"], "Deployment \"web\" is progressing.");
-    let late = Cluster::new(deployment("web").recreate().image("app:2").replicas(1).progressing("True", "ReplicaSetUpdated", 60).with("/status/replicas", 1)).and(set("web", 1).with("/status/replicas", 1));
+    let late = Cluster::new(
+        deployment("web").recreate().image("app:2").replicas(1).progressing("True", "ReplicaSetUpdated", 60).with("/status/replicas", 1),
+    )
+    .and(set("web", 1).with("/status/replicas", 1));
     let c = condition(status(&late.report()), "Progressing").clone();
     assert_eq!(c["message"], "Deployment \"web\" has timed out progressing.");
-    let none = Cluster::new(deployment("web").recreate().image("app:2").replicas(0).with("/status/observedGeneration", 0)).and(set("web", 2));
+    let none =
+        Cluster::new(deployment("web").recreate().image("app:2").replicas(0).with("/status/observedGeneration", 0)).and(set("web", 2));
     assert_eq!(condition(status(&none.report()), "Progressing")["message"], "ReplicaSet \"web-2\" has successfully progressed.");
 }
 

@@ -1,7 +1,7 @@
 //! Recreate: workloads 2.8, and its scenarios of 2.18.
 
-use serde_json::json;
 use crate::world::{Cluster, deployment, events, pod, reason, said, set, status};
+use serde_json::json;
 
 /// workloads 2.18.27; recorded story `deploy-recreate-held`.
 #[test]
@@ -51,7 +51,9 @@ fn only_ended_pods_are_not_waited_for() {
     let counted = Cluster::new(deployment("web").image("app:2").recreate()).and(set("web", 1).with("/status/replicas", 1));
     assert!(counted.plan().is_empty(), "nor is one that only the set's status tells of");
     let own = Cluster::new(deployment("web").image("app:2").replicas(2).recreate())
-        .and(set("web", 1)).and(set("web", 2).size(1).sized_for(2, 2)).and_pod(pod("a", "web-2"));
+        .and(set("web", 1))
+        .and(set("web", 2).size(1).sized_for(2, 2))
+        .and_pod(pod("a", "web-2"));
     assert_eq!(said(&own, &own.plan()), [["web-2 1→2"]], "pods of the new set are no old ones");
 }
 
@@ -113,10 +115,14 @@ fn old_sets_are_emptied_together() {
     assert!(report.steps.is_empty());
     // As many as wanted are of the new set and none of the old ones, yet one old pod runs: nothing is cleaned up before that.
     let waiting = Cluster::new(deployment("web").image("app:3").replicas(2).recreate().history(0).complete())
-        .and(set("web", 1).with("/status/replicas", 1)).and(set("web", 2)).and(set("web", 3).full(2).sized_for(2, 2));
+        .and(set("web", 1).with("/status/replicas", 1))
+        .and(set("web", 2))
+        .and(set("web", 3).full(2).sized_for(2, 2));
     assert!(waiting.plan().is_empty());
     let clean = Cluster::new(deployment("web").image("app:3").replicas(2).recreate().history(0).complete())
-        .and(set("web", 1)).and(set("web", 2)).and(set("web", 3).full(2).sized_for(2, 2));
+        .and(set("web", 1))
+        .and(set("web", 2))
+        .and(set("web", 3).full(2).sized_for(2, 2));
     assert_eq!(said(&clean, &clean.plan()), [["delete web-1", "delete web-2"]]);
 }
 
@@ -150,11 +156,13 @@ fn availability_needs_all_pods() {
 /// workloads 2.2.10: a type of strategy that nobody here knows.
 #[test]
 fn an_unknown_strategy_is_an_error() {
-    let world = Cluster::new(deployment("web").with("/spec/strategy", json!({"type": "BlueGreen"})).note("a", "b")).and(set("web", 1).full(1).sized_for(1, 1));
+    let world = Cluster::new(deployment("web").with("/spec/strategy", json!({"type": "BlueGreen"})).note("a", "b"))
+        .and(set("web", 1).full(1).sized_for(1, 1));
     assert_eq!(said(&world, &world.plan()), [["web-1 note"]], "what the set lacks is put right all the same");
     let report = world.report();
     assert_eq!(report.next, evenkeel_plan::Next::Retry("unexpected deployment strategy type: BlueGreen".into()));
     assert!(report.steps.is_empty());
-    let resized = Cluster::new(deployment("web").replicas(4).with("/spec/strategy", json!({"type": "BlueGreen"}))).and(set("web", 1).full(1).sized_for(1, 1));
+    let resized = Cluster::new(deployment("web").replicas(4).with("/spec/strategy", json!({"type": "BlueGreen"})))
+        .and(set("web", 1).full(1).sized_for(1, 1));
     assert_eq!(said(&resized, &resized.plan()), [["web-1 1→4"]], "scaling needs no strategy");
 }

@@ -1,8 +1,8 @@
 //! Rolling updates: workloads 2.7, and its scenarios of 2.18.
 
+use crate::world::{Cluster, conditions, deployment, events, reason, said, set, sizes};
 use evenkeel_plan::{FailureKind, Next};
 use serde_json::json;
-use crate::world::{Cluster, conditions, deployment, events, reason, said, set, sizes};
 
 /// Bounds of workloads 2.7 that hold at every look of an unscaled rollout.
 fn assert_bounds(world: &Cluster, most: i64, fewest: i64) {
@@ -24,7 +24,12 @@ fn trace(world: &mut Cluster, ready: bool) -> Vec<(i64, i64)> {
     world.edit(|d| d.image("app:2"));
     let mut steps = Vec::new();
     world.settle_with(|w| {
-        let new = |w: &Cluster| w.sets().iter().find(|s| s["spec"]["template"]["spec"]["containers"][0]["image"] == "app:2").map_or(0, |s| s["spec"]["replicas"].as_i64().unwrap());
+        let new = |w: &Cluster| {
+            w.sets()
+                .iter()
+                .find(|s| s["spec"]["template"]["spec"]["containers"][0]["image"] == "app:2")
+                .map_or(0, |s| s["spec"]["replicas"].as_i64().unwrap())
+        };
         let now = (w.set_of("app:1")["spec"]["replicas"].as_i64().unwrap(), new(w));
         if steps.last() != Some(&now) {
             steps.push(now);
@@ -65,7 +70,8 @@ fn sizes_go_through_the_known_steps() {
 /// Unit vectors of workloads 2.7 for growing.
 #[test]
 fn the_new_set_grows_into_the_room_there_is() {
-    for (replicas, surge, old, new, want) in [(10, 0, 10, 0, 0), (10, 2, 10, 0, 2), (10, 2, 5, 0, 7), (10, 2, 10, 2, 2), (10, 2, 2, 11, 10)] {
+    for (replicas, surge, old, new, want) in [(10, 0, 10, 0, 0), (10, 2, 10, 0, 2), (10, 2, 5, 0, 7), (10, 2, 10, 2, 2), (10, 2, 2, 11, 10)]
+    {
         let world = Cluster::new(deployment("web").image("app:2").replicas(replicas).rolling(surge, 0))
             .and(set("web", 1).size(old).available(0))
             .and(set("web", 2).size(new));
@@ -77,7 +83,8 @@ fn the_new_set_grows_into_the_room_there_is() {
 /// Unit vectors of workloads 2.7 for shrinking.
 #[test]
 fn old_sets_shrink_as_far_as_pods_may_be_missing() {
-    let cases = [(10, 0, 10, 10, 0, 0, 9), (10, 2, 10, 10, 0, 0, 8), (10, 2, 10, 8, 0, 0, 8), (10, 2, 10, 9, 0, 0, 8), (10, 2, 8, 8, 2, 0, 8)];
+    let cases =
+        [(10, 0, 10, 10, 0, 0, 9), (10, 2, 10, 10, 0, 0, 8), (10, 2, 10, 8, 0, 0, 8), (10, 2, 10, 9, 0, 0, 8), (10, 2, 8, 8, 2, 0, 8)];
     for (replicas, unavailable, old, old_available, new, new_available, want) in cases {
         let world = Cluster::new(deployment("web").image("app:2").replicas(replicas).rolling(0, unavailable))
             .and(set("web", 1).size(old).available(old_available))
@@ -169,10 +176,13 @@ fn the_newest_set_begins_empty_when_the_room_is_used_up() {
     world.events.clear();
     world.settle();
     let newest = world.name_of("app:3");
-    assert_eq!(world.events, [
-        format!("Normal ScalingReplicaSet: Scaled down replica set {bad} from 1 to 0"),
-        format!("Normal ScalingReplicaSet: Scaled up replica set {newest} from 0 to 1"),
-    ]);
+    assert_eq!(
+        world.events,
+        [
+            format!("Normal ScalingReplicaSet: Scaled down replica set {bad} from 1 to 0"),
+            format!("Normal ScalingReplicaSet: Scaled up replica set {newest} from 0 to 1"),
+        ]
+    );
     assert_eq!(world.set(&first)["spec"]["replicas"], 1, "still the only one that works");
     world.settle_with(|w| w.ready_pods("app:3"));
     assert_eq!(world.set(&first)["spec"]["replicas"], 0);
@@ -246,8 +256,15 @@ fn a_failed_shrink_is_an_error_and_what_was_done_is_told() {
 /// workloads 2.18.40
 #[test]
 fn a_conflict_tells_nothing_and_is_tried_again() {
-    let mut world = Cluster::new(deployment("web").image("app:2").replicas(3)).and(set("web", 1).full(3).sized_for(3, 4)).and(set("web", 2).size(0).sized_for(3, 4));
-    world.refusals.push(("update", "web-2", FailureKind::Conflict, "the object has been modified; please apply your changes to the latest version"));
+    let mut world = Cluster::new(deployment("web").image("app:2").replicas(3))
+        .and(set("web", 1).full(3).sized_for(3, 4))
+        .and(set("web", 2).size(0).sized_for(3, 4));
+    world.refusals.push((
+        "update",
+        "web-2",
+        FailureKind::Conflict,
+        "the object has been modified; please apply your changes to the latest version",
+    ));
     let (_, report) = world.pass();
     assert!(report.events.is_empty());
     assert!(matches!(report.next, Next::Retry(_)));

@@ -55,7 +55,14 @@ fn sizes_are_shared_in_proportion() {
         Vector { case: "10 to 30, surge 3, stuck", to: 30, surge: 3, noted: (10, 13), before: (5, &[8]), after: (13, &[20]) },
         Vector { case: "100 to 120, surge 20, stuck", to: 120, surge: 20, noted: (100, 120), before: (20, &[100]), after: (23, &[117]) },
         Vector { case: "full-size but not available, nothing to add", to: 2, surge: 1, noted: (2, 3), before: (2, &[1]), after: (2, &[1]) },
-        Vector { case: "beyond 46,000 (S11)", to: 300_000, surge: 0, noted: (150_000, 150_000), before: (50_000, &[100_000]), after: (100_000, &[200_000]) },
+        Vector {
+            case: "beyond 46,000 (S11)",
+            to: 300_000,
+            surge: 0,
+            noted: (150_000, 150_000),
+            before: (50_000, &[100_000]),
+            after: (100_000, &[200_000]),
+        },
     ];
     for v in &vectors {
         let (mut world, names) = grid(v);
@@ -116,9 +123,10 @@ fn among_equals_the_oldest_gives_and_the_newest_takes() {
 #[test]
 fn odd_annotations_are_no_base_and_are_written_anew() {
     for odd in ["", "x", "-5", "+5", "5.0", "4294967296", "2147483648", "0"] {
-        let world = Cluster::new(deployment("web").image("app:2").replicas(9).rolling(0, 1).paused().status(serde_json::json!({"replicas": 6})))
-            .and(set("web", 2).size(2).sized_for(6, 6).note(MAX, odd).note(DESIRED, odd))
-            .and(set("web", 1).size(4).sized_for(6, 6));
+        let world =
+            Cluster::new(deployment("web").image("app:2").replicas(9).rolling(0, 1).paused().status(serde_json::json!({"replicas": 6})))
+                .and(set("web", 2).size(2).sized_for(6, 6).note(MAX, odd).note(DESIRED, odd))
+                .and(set("web", 1).size(4).sized_for(6, 6));
         let plan = world.plan();
         assert_eq!(said(&world, &plan), [["web-1 4→6"], ["web-2 2→3"]], "{odd:?}");
         for write in plan.writes() {
@@ -139,7 +147,9 @@ fn odd_annotations_are_no_base_and_are_written_anew() {
 fn only_a_number_makes_a_scaling_event() {
     let world = |noted: &str| {
         let note = |s: Set| s.note(DESIRED, noted).note(MAX, "3");
-        Cluster::new(deployment("web").image("app:2").replicas(3).rolling(1, 0)).and(note(set("web", 2)).size(1)).and(note(set("web", 1)).full(2))
+        Cluster::new(deployment("web").image("app:2").replicas(3).rolling(1, 0))
+            .and(note(set("web", 2)).size(1))
+            .and(note(set("web", 1)).full(2))
     };
     assert_eq!(said(&world("2"), &world("2").plan()), [["web-1 2→3"], ["web-2 note"]], "shared: 4 of 4 allowed");
     assert_eq!(said(&world("two"), &world("two").plan()), [["web-2 1→2"]], "rolled");
@@ -204,7 +214,8 @@ fn sharing_counts_the_surge_but_not_pods_on_their_way_out() {
     // Fifteen pods are told to go; they have a node and take their time.
     let going = |w: &mut Cluster, set: &str, n: usize| {
         let uid = w.set(set)["metadata"]["uid"].clone();
-        let mine = w.pods.iter_mut().filter(|p| p["metadata"]["ownerReferences"][0]["uid"] == uid && p["metadata"]["deletionTimestamp"].is_null());
+        let mine =
+            w.pods.iter_mut().filter(|p| p["metadata"]["ownerReferences"][0]["uid"] == uid && p["metadata"]["deletionTimestamp"].is_null());
         mine.take(n).for_each(|p| p["metadata"]["deletionTimestamp"] = "2026-01-01T01:00:00Z".into());
         w.follow();
         w.ready_pods("app:1");

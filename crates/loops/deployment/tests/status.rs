@@ -29,7 +29,14 @@ fn ready_is_not_yet_available() {
     let counters = |w: &Cluster| {
         let s = &w.deployment()["status"];
         let n = |f: &str| s.get(f).and_then(Value::as_i64).unwrap_or(0);
-        (n("replicas"), n("updatedReplicas"), n("readyReplicas"), n("availableReplicas"), n("unavailableReplicas"), s["terminatingReplicas"].clone())
+        (
+            n("replicas"),
+            n("updatedReplicas"),
+            n("readyReplicas"),
+            n("availableReplicas"),
+            n("unavailableReplicas"),
+            s["terminatingReplicas"].clone(),
+        )
     };
     assert_eq!(counters(&world), (10, 10, 0, 0, 10, json!(0)));
     assert_eq!(condition(world.deployment(), "Available")["reason"], "MinimumReplicasUnavailable");
@@ -58,7 +65,12 @@ fn pods_on_their_way_out_are_summed_where_everybody_counts_them() {
         s
     };
     let counting = |n: u32, going: i64| set("web", n).with("/status/terminatingReplicas", going);
-    let world = |two: crate::world::Set| Cluster::new(deployment("web").image("app:3").status(json!({"terminatingReplicas": 9}))).and(counting(1, 4)).and(two).and(counting(3, 2));
+    let world = |two: crate::world::Set| {
+        Cluster::new(deployment("web").image("app:3").status(json!({"terminatingReplicas": 9})))
+            .and(counting(1, 4))
+            .and(two)
+            .and(counting(3, 2))
+    };
     let total = |w: &Cluster| status(&w.report())["status"].get("terminatingReplicas").cloned();
     assert_eq!(total(&world(counting(2, 5))), Some(json!(11)));
     assert_eq!(total(&world(silent(2, 1))), None, "one that was seen but not counted leaves the sum unknown");
@@ -77,7 +89,10 @@ fn counters_are_sums_over_all_sets() {
     let report = world.report();
     let s = &status(&report)["status"];
     let n = |f: &str| s[f].as_i64().unwrap();
-    assert_eq!((n("replicas"), n("updatedReplicas"), n("readyReplicas"), n("availableReplicas"), n("unavailableReplicas")), (7, 3, 6, 4, 3));
+    assert_eq!(
+        (n("replicas"), n("updatedReplicas"), n("readyReplicas"), n("availableReplicas"), n("unavailableReplicas")),
+        (7, 3, 6, 4, 3)
+    );
     let more = Cluster::new(deployment("web").image("app:2").replicas(1)).and(set("web", 2).size(1).sized_for(1, 2).available(3));
     assert_eq!(status(&more.report())["status"].get("unavailableReplicas"), None, "never negative");
     let making = Cluster::new(deployment("web").image("app:2").replicas(6).rolling(2, 2)).and(set("web", 1).full(6));
@@ -89,7 +104,8 @@ fn counters_are_sums_over_all_sets() {
 #[test]
 fn availability_is_judged_by_the_bound() {
     let says = |replicas: i64, unavailable: i64, available: i64| {
-        let world = Cluster::new(deployment("web").replicas(replicas).rolling(1, unavailable)).and(set("web", 1).size(replicas).available(available).sized_for(replicas, replicas + 1));
+        let world = Cluster::new(deployment("web").replicas(replicas).rolling(1, unavailable))
+            .and(set("web", 1).size(replicas).available(available).sized_for(replicas, replicas + 1));
         let report = world.report();
         let c = condition(status(&report), "Available").clone();
         (c["status"].as_str().unwrap().to_owned(), c["message"].as_str().unwrap().to_owned())
@@ -114,11 +130,21 @@ fn conditions_change_by_status_and_reason_only() {
         status(&report)["status"]["conditions"].clone()
     };
     let same = with("True", "MinimumReplicasAvailable");
-    assert_eq!((&same[0]["message"], &same[0]["lastUpdateTime"], &same[0]["extra"]), (&json!("old words"), &json!("2026-01-01T00:00:01Z"), &json!("kept")));
-    assert_eq!(same[1], json!({"type": "Theirs", "status": "True", "reason": "x", "message": "y"}), "others' conditions stay as they were sent");
+    assert_eq!(
+        (&same[0]["message"], &same[0]["lastUpdateTime"], &same[0]["extra"]),
+        (&json!("old words"), &json!("2026-01-01T00:00:01Z"), &json!("kept"))
+    );
+    assert_eq!(
+        same[1],
+        json!({"type": "Theirs", "status": "True", "reason": "x", "message": "y"}),
+        "others' conditions stay as they were sent"
+    );
     let other_reason = with("True", "Because");
     assert_eq!(other_reason[0]["type"], "Theirs", "a changed one goes to the end");
-    assert_eq!((&other_reason[1]["lastTransitionTime"], &other_reason[1]["lastUpdateTime"]), (&json!("2026-01-01T00:00:01Z"), &json!(at(T0).to_string())));
+    assert_eq!(
+        (&other_reason[1]["lastTransitionTime"], &other_reason[1]["lastUpdateTime"]),
+        (&json!("2026-01-01T00:00:01Z"), &json!(at(T0).to_string()))
+    );
     let other_status = with("False", "MinimumReplicasAvailable");
     assert_eq!(other_status[1]["lastTransitionTime"], at(T0).to_string());
 }
@@ -133,8 +159,11 @@ fn a_failure_of_a_set_shows_until_the_set_drops_it() {
     let plain = || (set("web", 1).sized_for(2, 3), set("web", 2).size(2).sized_for(2, 3));
     let both = world(failing(plain().0, "FailedDelete"), failing(plain().1, "FailedCreate"));
     let report = both.report();
-    assert_eq!(*condition(status(&report), "ReplicaFailure"), json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "of FailedCreate",
-        "lastUpdateTime": "2026-01-01T00:10:00Z", "lastTransitionTime": "2026-01-01T00:10:00Z"}));
+    assert_eq!(
+        *condition(status(&report), "ReplicaFailure"),
+        json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "of FailedCreate",
+        "lastUpdateTime": "2026-01-01T00:10:00Z", "lastTransitionTime": "2026-01-01T00:10:00Z"})
+    );
     let old_only = world(failing(plain().0, "FailedDelete"), plain().1);
     assert_eq!(condition(status(&old_only.report()), "ReplicaFailure")["reason"], "FailedDelete");
     let mut cured = world(failing(plain().0, "FailedDelete"), plain().1);
@@ -151,7 +180,9 @@ fn a_failure_of_a_set_shows_until_the_set_drops_it() {
 /// workloads 2.18.44
 #[test]
 fn a_deployment_that_selects_everything_is_only_warned() {
-    let mut world = Cluster::new(deployment("web").with("/spec/selector", json!({})).with("/metadata/generation", 3)).and(set("web", 1).full(1)).and(set("web", 2).orphan());
+    let mut world = Cluster::new(deployment("web").with("/spec/selector", json!({})).with("/metadata/generation", 3))
+        .and(set("web", 1).full(1))
+        .and(set("web", 2).orphan());
     assert!(world.snapshot().sets.is_empty());
     let (plan, report) = world.pass();
     assert!(plan.is_empty());
@@ -191,7 +222,10 @@ fn nobody_is_no_work() {
 /// workloads 2.13: what a status write looks like.
 #[test]
 fn a_status_write_is_the_whole_object_at_its_version() {
-    let world = Cluster::new(deployment("web").with("/metadata/labels", json!({"a": "b"})).with("/metadata/managedFields", json!([{"manager": "x"}]))).and(set("web", 1).full(1).sized_for(1, 2));
+    let world = Cluster::new(
+        deployment("web").with("/metadata/labels", json!({"a": "b"})).with("/metadata/managedFields", json!([{"manager": "x"}])),
+    )
+    .and(set("web", 1).full(1).sized_for(1, 2));
     let report = world.report();
     let [Write::Replace { target, subresource: Some("status"), body }] = &report.steps.concat()[..] else { panic!() };
     assert_eq!((target.version, target.uid.to_string()), (Some(Version(10)), crate::world::uid("web")));

@@ -115,7 +115,10 @@ fn the_last_old_pod_of_a_recreate_wakes_it() {
     let world = || Cluster::new(deployment("web").image("app:3").recreate()).and(set("web", 1)).and(set("web", 2)).and(set("web", 3));
     let gone = pod("a", "web-1");
     assert_eq!(of_pod(&world(), Some(&gone), None), ["default/web"]);
-    assert_eq!(of_pod(&world().and_pod(pod("b", "web-2").phase("Failed")).and_pod(pod("c", "web-1").phase("Succeeded")), Some(&gone), None), ["default/web"]);
+    assert_eq!(
+        of_pod(&world().and_pod(pod("b", "web-2").phase("Failed")).and_pod(pod("c", "web-1").phase("Succeeded")), Some(&gone), None),
+        ["default/web"]
+    );
     assert_eq!(of_pod(&world().and_pod(pod("b", "web-3")), Some(&gone), None), ["default/web"], "new pods are no reason to wait");
     assert_eq!(of_pod(&world().and_pod(pod("b", "web-2")), Some(&gone), None), [""; 0], "one of another old set still runs");
     assert_eq!(of_pod(&world().and_pod(pod("b", "web-1").deleting()), Some(&gone), None), [""; 0]);
@@ -150,7 +153,10 @@ fn other_pods_and_other_changes_of_pods_wake_nobody() {
 #[test]
 fn the_loop_goes_by_the_names_of_the_stock_manager() {
     let about = &evenkeel_deployment::ABOUT;
-    assert_eq!([about.name, about.alias, about.client, about.event_component, about.queue], ["deployment-controller", "deployment", "deployment-controller", "deployment-controller", "deployment"]);
+    assert_eq!(
+        [about.name, about.alias, about.client, about.event_component, about.queue],
+        ["deployment-controller", "deployment", "deployment-controller", "deployment-controller", "deployment"]
+    );
     assert_eq!(about.primary.kind, "Deployment");
     assert_eq!(about.watches.iter().map(|k| k.kind).collect::<Vec<_>>(), ["Deployment", "ReplicaSet", "Pod"]);
     assert_eq!(evenkeel_deployment::DeploymentLoop::default().about(), about);

@@ -83,8 +83,12 @@ fn trouble(write: &Write, done: &Done) -> Trouble {
 
 /// What the server says of a pod before it has given it a name. Upstream leaves naming to the server, which does so after these checks, so
 /// they quote the prefix; later ones (quota, validation) quote the name.
-const BEFORE_NAMING: [&str; 4] =
-    ["no PriorityClass with name", "the integer value of priority", "the string value of PreemptionPolicy", "error looking up service account"];
+const BEFORE_NAMING: [&str; 4] = [
+    "no PriorityClass with name",
+    "the integer value of priority",
+    "the string value of PreemptionPolicy",
+    "error looking up service account",
+];
 
 /// A message as upstream would get it, whose pods have no name yet when they are refused this early: it does not change with each try.
 fn as_if_unnamed(write: &Write, message: String) -> String {
@@ -171,9 +175,13 @@ fn after_claims<S: SetKind>(snap: &Snapshot<S>, plan: &Plan, outcome: &Outcome, 
     for (write, done) in pairs(plan, outcome) {
         let Some(failure) = done.failure() else { continue };
         match write {
-            Write::ConfirmOwner { .. } => errors.extend(snap.claims.adopt.iter().take(snap.options.burst).map(|pod| {
-                format!("can't adopt Pod {} ({}): {failure}", pod.meta.key(), pod.meta.uid)
-            })),
+            Write::ConfirmOwner { .. } => errors.extend(
+                snap.claims
+                    .adopt
+                    .iter()
+                    .take(snap.options.burst)
+                    .map(|pod| format!("can't adopt Pod {} ({}): {failure}", pod.meta.key(), pod.meta.uid)),
+            ),
             // Gone, or another life of the name: as good as released, and nothing to adopt. The watch will say so.
             _ if failure.kind == FailureKind::NotFound || (failure.kind == FailureKind::Invalid && is_release(write)) => {
                 gone = Some(format!("pod {} is gone, and the watch has not said so yet", write.key()));

@@ -9,12 +9,7 @@ use std::{
 use evenkeel_api::{Key, Meta, Uid};
 use evenkeel_plan::{Done, FailureKind, Outcome, Plan, names::Serials};
 
-use crate::{
-    Recall, SetKind, Snapshot,
-    conclude, pods,
-    snapshot::Course,
-    status,
-};
+use crate::{Recall, SetKind, Snapshot, conclude, pods, snapshot::Course, status};
 
 /// One entry per set that has something to remember.
 #[derive(Debug, Default)]

@@ -145,10 +145,9 @@ pub(crate) fn selector<S: SetKind>(set: &Replicated) -> Result<&Selector, Unusab
             reason: "SelectingAll",
             message: format!("This {kind} is selecting all pods. A non-empty selector is required."),
         }),
-        Ok(None) => Err(Unusable {
-            reason: "InvalidSelector",
-            message: format!("This {kind} has no selector. A non-empty selector is required."),
-        }),
+        Ok(None) => {
+            Err(Unusable { reason: "InvalidSelector", message: format!("This {kind} has no selector. A non-empty selector is required.") })
+        }
         Err(error) => Err(Unusable {
             reason: "InvalidSelector",
             message: format!("error converting pod selector to selector for {kind} {}: {error}", set.meta.key()),

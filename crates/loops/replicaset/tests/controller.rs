@@ -42,7 +42,10 @@ fn without_a_template_nothing_can_be_made() {
     let pass = world.pass(&lp, "web");
     assert!(pass.plan.is_empty() && pass.events().is_empty());
     let condition = &pass.status()["conditions"][0];
-    assert_eq!([&condition["type"], &condition["reason"], &condition["message"]], ["ReplicaFailure", "FailedCreate", "unable to create pods, no labels"]);
+    assert_eq!(
+        [&condition["type"], &condition["reason"], &condition["message"]],
+        ["ReplicaFailure", "FailedCreate", "unable to create pods, no labels"]
+    );
     assert_eq!(pass.report.next, Next::OnChange);
 }
 
@@ -50,7 +53,9 @@ fn without_a_template_nothing_can_be_made() {
 #[test]
 fn a_replica_set_of_the_same_name_is_somebody_else() {
     let lp = SetLoop::<C>::default();
-    let mut world = World::new().with::<evenkeel_api::ReplicaSet>(set("web").uid("uid-rs")).with::<C>(set("web").replicas(2))
+    let mut world = World::new()
+        .with::<evenkeel_api::ReplicaSet>(set("web").uid("uid-rs"))
+        .with::<C>(set("web").replicas(2))
         .with_pods::<evenkeel_api::ReplicaSet>([pod("theirs").of("web")]);
     world.settle(&lp, "web");
     assert_eq!(world.pods().len(), 3);

@@ -301,7 +301,13 @@ both! {
 #[test]
 fn nonsense_in_the_spec_panics_nobody() {
     type S = evenkeel_api::ReplicaSet;
-    for spec in [json!(null), json!([]), json!({"replicas": "many"}), json!({"selector": 3, "template": 4}), json!({"selector": {"matchLabels": {"a": "b"}}, "template": []})] {
+    for spec in [
+        json!(null),
+        json!([]),
+        json!({"replicas": "many"}),
+        json!({"selector": 3, "template": 4}),
+        json!({"selector": {"matchLabels": {"a": "b"}}, "template": []}),
+    ] {
         let value = json!({"metadata": {"name": "web", "namespace": "ns", "uid": "u", "resourceVersion": "9"}, "spec": spec, "status": 7});
         assert!(S::decode(value.to_string().as_bytes()).is_ok());
         let mut world = World::new();

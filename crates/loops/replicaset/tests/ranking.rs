@@ -22,7 +22,12 @@ pub fn entry(pod: Pod) -> Arc<Entry> {
 fn order_with(pods: impl IntoIterator<Item = Pod>, related: &[(&str, u32)], deletion_cost: bool) -> Vec<String> {
     let mut pods: Vec<_> = pods.into_iter().map(entry).collect();
     let count = pods.len();
-    let best = pod("~best").uid("~").node("~").cost("2147483647").ready_since(seconds_before(noon(), 3_000_000_000)).created(seconds_before(noon(), 3_000_000_000));
+    let best = pod("~best")
+        .uid("~")
+        .node("~")
+        .cost("2147483647")
+        .ready_since(seconds_before(noon(), 3_000_000_000))
+        .created(seconds_before(noon(), 3_000_000_000));
     pods.push(entry(best));
     let related_on_node: BTreeMap<Name, u32> = related.iter().map(|(node, n)| ((*node).into(), *n)).collect();
     let ranking = Ranking { related_on_node: &related_on_node, deletion_cost, now: noon() };
@@ -62,9 +67,21 @@ fn the_least_useful_goes_first() {
 fn earlier_rules_win() {
     let at = hours(1);
     assert_eq!(order([pod("a").node("n"), pod("b").running().ready_since(at)]), ["b", "a"], "unassigned before pending");
-    assert_eq!(order([pod("a").node("n").running(), pod("b").node("n").phase("").ready_sometime().phase("")]), ["b", "a"], "no phase is pending");
-    assert_eq!(order([pod("a").node("n").running().cost("-5"), pod("b").node("n").phase("Unknown").cost("5")]), ["b", "a"], "phase before cost");
-    assert_eq!(order([pod("a").node("n").ready_since(at).cost("-5"), pod("b").node("n").running().cost("5")]), ["b", "a"], "readiness before cost");
+    assert_eq!(
+        order([pod("a").node("n").running(), pod("b").node("n").phase("").ready_sometime().phase("")]),
+        ["b", "a"],
+        "no phase is pending"
+    );
+    assert_eq!(
+        order([pod("a").node("n").running().cost("-5"), pod("b").node("n").phase("Unknown").cost("5")]),
+        ["b", "a"],
+        "phase before cost"
+    );
+    assert_eq!(
+        order([pod("a").node("n").ready_since(at).cost("-5"), pod("b").node("n").running().cost("5")]),
+        ["b", "a"],
+        "readiness before cost"
+    );
     let crowded = [pod("a").node("x").ready_since(at).cost("-5"), pod("b").node("y").ready_since(at).cost("5")];
     assert_eq!(order_with(crowded, &[("y", 9)], true), ["a", "b"], "cost before crowding");
     let young = [pod("a").node("x").ready_since(hours(9)), pod("b").node("y").ready_since(noon())];
@@ -81,9 +98,15 @@ fn times_are_compared_on_a_logarithmic_scale() {
     let created = |name: &str, uid: &str, h: i64| pod(name).uid(uid).created(hours(h));
     assert_eq!(order([created("5h", "b", 5), created("8h", "a", 8)]), ["8h", "5h"]);
     assert_eq!(order([created("5h", "a", 5), created("2h", "b", 2)]), ["2h", "5h"]);
-    let future = [pod("later").node("n").uid("b").ready_since(noon() + SignedDuration::from_secs(9)), pod("now").node("n").uid("a").ready_since(noon())];
+    let future = [
+        pod("later").node("n").uid("b").ready_since(noon() + SignedDuration::from_secs(9)),
+        pod("now").node("n").uid("a").ready_since(noon()),
+    ];
     assert_eq!(order(future), ["now", "later"], "not yet is one bucket, before all others");
-    assert_eq!(order([created("made", "a", 5), pod("nobody knows").uid("b").at("/metadata/creationTimestamp", json!(null))]), ["nobody knows", "made"]);
+    assert_eq!(
+        order([created("made", "a", 5), pod("nobody knows").uid("b").at("/metadata/creationTimestamp", json!(null))]),
+        ["nobody knows", "made"]
+    );
 }
 
 /// workloads 3.9.30 and the recorded stories rs-victims-cost, rs-victims-restarts, rs-victims-mixed.
@@ -95,7 +118,10 @@ fn lower_costs_go_first_and_then_more_restarts() {
     assert_eq!(order_with(pods(), &[], false), ["dear", "cheap"], "gate off: the one with more restarts");
     assert_eq!(order([ready("a"), ready("b").restarts(5)]), ["b", "a"]);
     assert_eq!(order([ready("a").cost("7"), ready("b").cost("7").restarts(5)]), ["b", "a"]);
-    assert_eq!(order([ready("none"), ready("bad").cost("007").restarts(1), ready("minus").cost("-1"), ready("plus").cost("1")]), ["minus", "bad", "none", "plus"]);
+    assert_eq!(
+        order([ready("none"), ready("bad").cost("007").restarts(1), ready("minus").cost("-1"), ready("plus").cost("1")]),
+        ["minus", "bad", "none", "plus"]
+    );
     assert_eq!(order([ready("a").cost("-2147483648"), ready("b").cost("-2147483648").restarts(1)]), ["b", "a"]);
 }
 
@@ -103,7 +129,11 @@ fn lower_costs_go_first_and_then_more_restarts() {
 #[test]
 fn restarts_of_sidecars_decide_between_equals() {
     let ready = |name: &str, restarts: i32, sidecar: i32| {
-        pod(name).node("n").ready_since(noon()).created(noon()).restarts(restarts)
+        pod(name)
+            .node("n")
+            .ready_since(noon())
+            .created(noon())
+            .restarts(restarts)
             .at("/spec/initContainers", json!([{"name": "side", "restartPolicy": "Always"}]))
             .at("/status/initContainerStatuses", json!([{"name": "side", "restartCount": sidecar}]))
     };
@@ -222,7 +252,9 @@ fn of_deployment(name: &str) -> Set {
 fn pods_on_crowded_nodes_go_first() {
     let lp = SetLoop::<S>::default();
     let ready = |name: &str, node: &str| pod(name).node(node).ready_since(hours(5));
-    let mut world = World::new().with::<S>(of_deployment("web").replicas(1)).with::<S>(of_deployment("web-old").labels(json!({"gen": "old"})))
+    let mut world = World::new()
+        .with::<S>(of_deployment("web").replicas(1))
+        .with::<S>(of_deployment("web-old").labels(json!({"gen": "old"})))
         .with_pods::<S>([
             ready("a", "A").of("web").uid("1"),
             ready("b", "B").of("web").uid("2"),
@@ -231,7 +263,9 @@ fn pods_on_crowded_nodes_go_first() {
     assert_eq!(world.pass(&lp, "web").victims(), ["b"], "the uid would have said a");
     // What is ended, going, or of another Deployment does not count.
     let strange = set("strange").labels(json!({"gen": "strange"})).controlled_by(&DEPLOYMENTS, "e", "uid-e");
-    let mut world = World::new().with::<S>(of_deployment("web").replicas(1)).with::<S>(of_deployment("web-old").labels(json!({"gen": "old"})))
+    let mut world = World::new()
+        .with::<S>(of_deployment("web").replicas(1))
+        .with::<S>(of_deployment("web-old").labels(json!({"gen": "old"})))
         .with::<S>(strange)
         .with_pods::<S>([
             ready("a", "A").of("web").uid("1"),
@@ -248,7 +282,9 @@ fn pods_on_crowded_nodes_go_first() {
 fn a_related_pod_is_counted_once() {
     let lp = SetLoop::<S>::default();
     let ready = |name: &str, node: &str| pod(name).node(node).ready_since(hours(5));
-    let world = World::new().with::<S>(of_deployment("web").replicas(1)).with::<S>(of_deployment("twin").labels(json!({"app": "web"})))
+    let world = World::new()
+        .with::<S>(of_deployment("web").replicas(1))
+        .with::<S>(of_deployment("twin").labels(json!({"app": "web"})))
         .with::<S>(of_deployment("broken").selector(json!({"matchExpressions": [{"key": "a", "operator": "Near"}]})))
         .with_pods::<S>([ready("a", "A").of("web"), ready("b", "B").of("web"), ready("c", "B").of("twin")]);
     let snap = lp.snapshot(&world.cache.read(), &owner(&lp, "web").key);
@@ -275,7 +311,8 @@ fn a_replication_controller_does_not_spread() {
     type C = evenkeel_api::ReplicationController;
     let ready = |name: &str, node: &str| pod(name).of("web").node(node).ready_since(hours(5));
     // Not even with a ReplicaSet of the same controller that selects the same pods.
-    let mut world = World::new().with::<C>(set("web").replicas(2).controlled_by(&DEPLOYMENTS, "d", "uid-d"))
+    let mut world = World::new()
+        .with::<C>(set("web").replicas(2).controlled_by(&DEPLOYMENTS, "d", "uid-d"))
         .with::<S>(of_deployment("twin").labels(json!({"app": "web"})))
         .with_pods::<C>([ready("a", "A").uid("1"), ready("b", "B").uid("2"), ready("c", "B").uid("3")]);
     assert_eq!(world.pass(&SetLoop::<C>::default(), "web").victims(), ["a"]);

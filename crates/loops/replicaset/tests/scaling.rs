@@ -168,7 +168,13 @@ fn the_loops_go_by_their_names() {
     );
     assert_eq!(
         [rc.about().name, rc.about().alias, rc.about().client, rc.about().event_component, rc.about().queue],
-        ["replicationcontroller-controller", "replicationcontroller", "replication-controller", "replication-controller", "replicationmanager"]
+        [
+            "replicationcontroller-controller",
+            "replicationcontroller",
+            "replication-controller",
+            "replication-controller",
+            "replicationmanager"
+        ]
     );
     assert_eq!(rs.about().watches.iter().map(|k| k.plural).collect::<Vec<_>>(), ["replicasets", "pods"]);
     assert_eq!(rc.about().watches.iter().map(|k| k.plural).collect::<Vec<_>>(), ["replicationcontrollers", "pods"]);

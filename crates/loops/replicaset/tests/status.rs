@@ -187,7 +187,8 @@ fn a_server_that_drops_terminating_replicas_is_not_asked_for_ever() {
 fn a_replication_controller_never_counts_what_is_going() {
     type C = evenkeel_api::ReplicationController;
     let lp = SetLoop::<C>::default();
-    let mut world = World::new().with::<C>(set("web").replicas(1)).with_pods::<C>([pod("a").of("web"), pod("b").of("web").node("n").deleting()]);
+    let mut world =
+        World::new().with::<C>(set("web").replicas(1)).with_pods::<C>([pod("a").of("web"), pod("b").of("web").node("n").deleting()]);
     world.settle(&lp, "web");
     let status: Value = world.status::<C>("web");
     assert_eq!((status.get("terminatingReplicas"), &status["replicas"]), (None, &json!(1)));

@@ -94,7 +94,12 @@ fn command() -> Command {
         .disable_version_flag(true)
         .arg(Arg::new("version").long("version").num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(PossibleValuesParser::new(["true", "false", "raw"])).help("print the version"));
     for flag in FLAGS {
-        let mut arg = Arg::new(flag.name).long(flag.name).help(flag.help).help_heading(flag.area).default_value(flag.default).hide_default_value(flag.default.is_empty());
+        let mut arg = Arg::new(flag.name)
+            .long(flag.name)
+            .help(flag.help)
+            .help_heading(flag.area)
+            .default_value(flag.default)
+            .hide_default_value(flag.default.is_empty());
         if flag.name == "v" {
             arg = arg.short('v');
         }
@@ -124,7 +129,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Parsed, FlagError
         Err(error) => return Err(FlagError::Usage(error.to_string())),
     };
     match matches.get_one::<String>("version").map(String::as_str) {
-        Some("raw") => return Ok(Parsed::Print(format!("version.Info{{Major:\"1\", Minor:\"36\", GitVersion:\"v1.36.2\", Evenkeel:\"{}\"}}\n", env!("CARGO_PKG_VERSION")))),
+        Some("raw") => {
+            return Ok(Parsed::Print(format!(
+                "version.Info{{Major:\"1\", Minor:\"36\", GitVersion:\"v1.36.2\", Evenkeel:\"{}\"}}\n",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
         Some("true") => return Ok(Parsed::Print(format!("evenkeel {} (Kubernetes v1.36.2)\n", env!("CARGO_PKG_VERSION")))),
         _ => {}
     }
@@ -144,7 +154,9 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Parsed, FlagError
     }
     let warnings = FLAGS
         .iter()
-        .filter(|f| f.effect != Effect::Full && matches.value_source(f.name) == Some(ValueSource::CommandLine) && given[f.name] != f.default)
+        .filter(|f| {
+            f.effect != Effect::Full && matches.value_source(f.name) == Some(ValueSource::CommandLine) && given[f.name] != f.default
+        })
         .map(|f| match f.effect {
             Effect::NotYet => format!("--{}={} has no effect: {} is not built yet", f.name, given[f.name], f.area),
             _ => format!("--{}={} has no effect here: {}", f.name, given[f.name], f.help),
@@ -212,13 +224,15 @@ impl Values<'_> {
             (self.time("leader-elect-lease-duration"), self.time("leader-elect-renew-deadline"), self.time("leader-elect-retry-period"));
         if self.flag("leader-elect") {
             let timings = Timings { lease_duration: lease, renew_deadline: renew, retry_period: retry };
-            let (lock, name, namespace) =
-                ("leader-elect-resource-lock", "leader-elect-resource-name", "leader-elect-resource-namespace");
+            let (lock, name, namespace) = ("leader-elect-resource-lock", "leader-elect-resource-name", "leader-elect-resource-namespace");
             let errors = flag_errors(&timings, self.text(lock), self.text(name), self.text(namespace));
             wrong.extend(errors.iter().map(ToString::to_string));
         }
         if !matches!(self.text("cloud-provider"), "" | "external") {
-            wrong.push(format!("--cloud-provider {:?} is not supported: built-in cloud providers were removed", self.text("cloud-provider")));
+            wrong.push(format!(
+                "--cloud-provider {:?} is not supported: built-in cloud providers were removed",
+                self.text("cloud-provider")
+            ));
         }
         if !matches!(self.text("logging-format"), "text" | "json") {
             wrong.push(format!("--logging-format {:?} must be text or json", self.text("logging-format")));
@@ -307,7 +321,13 @@ mod tests {
     fn every_flag_of_the_table_is_accepted_and_those_without_effect_warn_once() {
         for flag in FLAGS {
             let value = match flag.kind {
-                Kind::Bool => if flag.default == "true" { "false" } else { "true" },
+                Kind::Bool => {
+                    if flag.default == "true" {
+                        "false"
+                    } else {
+                        "true"
+                    }
+                }
                 Kind::Int => "7",
                 Kind::Float => "0.5",
                 Kind::Duration => "11s",
@@ -325,7 +345,9 @@ mod tests {
                 "tls-cert-file" => args.push("--tls-private-key-file=x".into()),
                 "tls-private-key-file" => args.push("--tls-cert-file=x".into()),
                 "leader-elect-lease-duration" => args.push("--leader-elect-renew-deadline=5s".into()),
-                "leader-elect-retry-period" => args.extend(["--leader-elect-renew-deadline=20s".into(), "--leader-elect-lease-duration=30s".into()]),
+                "leader-elect-retry-period" => {
+                    args.extend(["--leader-elect-renew-deadline=20s".into(), "--leader-elect-lease-duration=30s".into()])
+                }
                 _ => {}
             }
             let (_, warnings) = match parse(args.clone()).unwrap_or_else(|e| panic!("{args:?}: {e}")) {

@@ -5,8 +5,11 @@ use super::super::wait::{ensure, eventually};
 use super::{FRONTEND, Stage, replicas};
 use crate::behaviours::Broken;
 
-const GUESTBOOK: [(&str, &str, usize); 3] =
-    [("frontend", "app=guestbook,role=web", 1), ("redis-leader", "app=guestbook,role=leader", 1), ("redis-follower", "app=guestbook,role=follower", 2)];
+const GUESTBOOK: [(&str, &str, usize); 3] = [
+    ("frontend", "app=guestbook,role=web", 1),
+    ("redis-leader", "app=guestbook,role=leader", 1),
+    ("redis-follower", "app=guestbook,role=follower", 2),
+];
 
 impl Stage {
     pub(super) async fn apply_the_guestbook(&mut self) -> Result<(), Broken> {
@@ -30,7 +33,9 @@ impl Stage {
             ensure(name(&sets[0]) == format!("{deployment}-{hash}"), || format!("{} is not {deployment}-{hash}", name(&sets[0])))?;
         }
         let pods = self.k.live("pods", "app=guestbook").await?;
-        ensure(pods.iter().all(|pod| pod["status"]["phase"] == "Running" && is_ready(pod)), || "not all pods are Running and Ready".into())?;
+        ensure(pods.iter().all(|pod| pod["status"]["phase"] == "Running" && is_ready(pod)), || {
+            "not all pods are Running and Ready".into()
+        })?;
         let columns = [
             ("deploy", "NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR"),
             ("rs", "NAME DESIRED CURRENT READY AGE CONTAINERS IMAGES SELECTOR"),
@@ -122,7 +127,8 @@ impl Stage {
         ensure(pods.iter().all(|pod| name(pod) != released), || "it still counts".into())?;
         eventually(self.limit, "the pod lives on without controller", async || {
             let pod = self.k.object("pod", &released).await?;
-            let free = pod["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty) && pod["metadata"]["deletionTimestamp"].is_null();
+            let free =
+                pod["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty) && pod["metadata"]["deletionTimestamp"].is_null();
             if free { Ok(()) } else { Err(Broken(format!("owners {}", pod["metadata"]["ownerReferences"]))) }
         })
         .await?;

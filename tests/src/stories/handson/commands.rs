@@ -45,7 +45,9 @@ impl Stage {
         ensure(said.contains("--overwrite"), || format!("label says: {said}"))?;
         self.k.run(&["annotate", OBJECT, "note=one"]).await?;
         let found = self.k.object("deployment", "tried").await?;
-        ensure(found["metadata"]["labels"]["story"] == "handson" && found["metadata"]["annotations"]["note"] == "one", || "label or annotation is missing".into())?;
+        ensure(found["metadata"]["labels"]["story"] == "handson" && found["metadata"]["annotations"]["note"] == "one", || {
+            "label or annotation is missing".into()
+        })?;
         ensure(replicas(&found) == 1, || "the JSON patch did not replace the replicas".into())?;
 
         self.diff(&manifest).await?;
@@ -56,7 +58,9 @@ impl Stage {
     async fn diff(&self, manifest: &str) -> Result<(), Broken> {
         let file = self.write("tried.yaml", &manifest.replace("replicas: 1", "replicas: 5"))?;
         let said = self.k.say(&["diff", "-f", &file], None).await?;
-        ensure(said.code == 1 && said.out.contains("+  replicas: 5"), || format!("diff ends with {} and says: {}{}", said.code, said.out, said.err))?;
+        ensure(said.code == 1 && said.out.contains("+  replicas: 5"), || {
+            format!("diff ends with {} and says: {}{}", said.code, said.out, said.err)
+        })?;
         let found = self.k.object("deployment", "tried").await?;
         ensure(replicas(&found) == 1, || "diff changed something".into())?;
         let own = self.write("configmap.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: compared}\ndata: {a: b}\n")?;

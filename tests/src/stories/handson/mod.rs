@@ -154,7 +154,11 @@ impl Stage {
         eventually(self.limit, &format!("{deployment} is observed"), async || {
             let found = self.k.object("deployment", deployment).await?;
             let seen = found["status"]["observedGeneration"] == found["metadata"]["generation"];
-            if seen { Ok(found) } else { Err(Broken(format!("generation {}, observed {}", found["metadata"]["generation"], found["status"]["observedGeneration"]))) }
+            if seen {
+                Ok(found)
+            } else {
+                Err(Broken(format!("generation {}, observed {}", found["metadata"]["generation"], found["status"]["observedGeneration"])))
+            }
         })
         .await
     }
@@ -162,7 +166,13 @@ impl Stage {
     /// The ReplicaSets of a Deployment, oldest revision first.
     async fn sets(&self, deployment: &str) -> Result<Vec<Value>, Broken> {
         let mut sets = self.k.live("replicasets", "").await?;
-        sets.retain(|set| set["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["kind"] == "Deployment" && owner["name"] == deployment));
+        sets.retain(|set| {
+            set["metadata"]["ownerReferences"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|owner| owner["kind"] == "Deployment" && owner["name"] == deployment)
+        });
         sets.sort_by_key(revision);
         Ok(sets)
     }

@@ -37,7 +37,8 @@ impl Stage {
         self.k.run(&["annotate", "deployment/frontend", "kubernetes.io/change-cause=more memory", "--overwrite"]).await?;
         eventually(self.limit, "the change cause in the history", async || {
             let text = self.k.run(&["rollout", "history", "deployment/frontend"]).await?;
-            let revisions: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| word.parse::<u64>().is_ok()).collect();
+            let revisions: Vec<&str> =
+                text.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| word.parse::<u64>().is_ok()).collect();
             let cause = text.lines().any(|line| line.starts_with('2') && line.contains("more memory"));
             if revisions == ["1", "2"] && cause { Ok(()) } else { Err(Broken(format!("it shows {text}"))) }
         })
@@ -90,7 +91,8 @@ impl Stage {
         let told = history.end().await?;
         ensure(pods.iter().all(|pod| image(pod) == b), || "not all pods are of image B".into())?;
         // A's pods go before B is complete: they are not waited for.
-        let going = told.moments().find(|(event, _)| image(&event["object"]) == a && (event["type"] == "DELETED" || !is_live(&event["object"])));
+        let going =
+            told.moments().find(|(event, _)| image(&event["object"]) == a && (event["type"] == "DELETED" || !is_live(&event["object"])));
         let (_, then) = going.ok_or_else(|| Broken("no pod of image A went".into()))?;
         let ready = then.values().filter(|pod| image(pod) == b && is_live(pod) && is_ready(pod)).count();
         ensure(ready < 4, || "A's first pod went only when B was complete".into())?;
@@ -162,9 +164,7 @@ mod tests {
 
     #[test]
     fn a_moment_with_too_many_or_too_few_pods_is_noticed() {
-        let pod = |name: &str, ready: &str| {
-            json!({"metadata": {"name": name, "labels": {"role": "web"}}, "status": {"conditions": [{"type": "Ready", "status": ready}]}})
-        };
+        let pod = |name: &str, ready: &str| json!({"metadata": {"name": name, "labels": {"role": "web"}}, "status": {"conditions": [{"type": "Ready", "status": ready}]}});
         let told = |events: Vec<Value>| Told { first: [("a".to_owned(), pod("a", "True"))].into(), events };
         let added = |name: &str| json!({"type": "ADDED", "object": pod(name, "False")});
         assert!(within(&told(vec![added("b")]), 1, 1, 0).is_ok());

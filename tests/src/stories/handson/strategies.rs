@@ -21,7 +21,9 @@ impl Stage {
             let ours = |pod: &serde_json::Value| has_label(pod, "app", "recreated");
             let fresh = pods.values().any(|pod| ours(pod) && !is_old(name(pod)));
             let left = pods.values().filter(|pod| ours(pod) && is_old(name(pod))).count();
-            ensure(!fresh || left == 0, || format!("{left} old pods beside a new one when {} was {}", name(&event["object"]), event["type"]))?;
+            ensure(!fresh || left == 0, || {
+                format!("{left} old pods beside a new one when {} was {}", name(&event["object"]), event["type"])
+            })?;
         }
         Ok(())
     }

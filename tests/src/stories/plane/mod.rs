@@ -72,7 +72,14 @@ impl Plane {
     /// When something does not start.
     pub async fn start(place: &Place, folder: &Path, manager: bool, program: Option<&Path>, kubectl: &Path) -> Result<Plane, Broken> {
         std::fs::create_dir_all(folder).map_err(|error| Broken(format!("cannot make {}: {error}", folder.display())))?;
-        let mut plane = Plane { place: place.clone(), program: program.map(Path::to_owned), kubeconfig: folder.join("kubeconfig"), programs: Vec::new(), manager: None, nodes: None };
+        let mut plane = Plane {
+            place: place.clone(),
+            program: program.map(Path::to_owned),
+            kubeconfig: folder.join("kubeconfig"),
+            programs: Vec::new(),
+            manager: None,
+            nodes: None,
+        };
         match place {
             Place::Local => plane.programs.push(local(&plane.kubeconfig, manager && program.is_none(), folder)?),
             Place::Real(assets) => {

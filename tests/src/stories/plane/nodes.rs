@@ -56,7 +56,8 @@ async fn look(wire: &mut Https, bound: &mut usize) -> Result<(), NoAnswer> {
         let images: Vec<String> = pod["spec"]["containers"].as_array().into_iter().flatten().map(|c| text(&c["image"])).collect();
         if !meta["deletionTimestamp"].is_null() {
             if pod["spec"]["nodeName"].is_string() {
-                let gone = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}});
+                let gone =
+                    json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}});
                 send(wire, "DELETE", &path, &gone).await?;
             }
         } else if pod["spec"]["nodeName"].is_null() {
@@ -68,7 +69,13 @@ async fn look(wire: &mut Https, bound: &mut usize) -> Result<(), NoAnswer> {
             let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
             let conditions: Vec<Value> = ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition).into();
-            send(wire, "PATCH", &format!("{path}/status"), &json!({"status": {"phase": "Running", "startTime": now, "conditions": conditions}})).await?;
+            send(
+                wire,
+                "PATCH",
+                &format!("{path}/status"),
+                &json!({"status": {"phase": "Running", "startTime": now, "conditions": conditions}}),
+            )
+            .await?;
         }
     }
     Ok(())

@@ -36,7 +36,12 @@ pub(super) fn start(assets: &Path, folder: &Path, kubeconfig: &Path) -> Result<V
     let mut etcd = Command::new(assets.join("etcd"));
     etcd.args(["--name=story", "--unsafe-no-fsync", "--log-level=warn"]);
     etcd.arg(format!("--data-dir={}", folder.join("etcd").display()));
-    for (flag, port) in [("listen-client-urls", clients), ("advertise-client-urls", clients), ("listen-peer-urls", peers), ("initial-advertise-peer-urls", peers)] {
+    for (flag, port) in [
+        ("listen-client-urls", clients),
+        ("advertise-client-urls", clients),
+        ("listen-peer-urls", peers),
+        ("initial-advertise-peer-urls", peers),
+    ] {
         etcd.arg(format!("--{flag}=http://127.0.0.1:{port}"));
     }
     etcd.arg(format!("--initial-cluster=story=http://127.0.0.1:{peers}"));

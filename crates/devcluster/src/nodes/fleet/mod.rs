@@ -198,7 +198,8 @@ impl Fleet {
         let behaviour = Behaviour::of(pod, self.options.run_for);
         let shape = Shape::of(pod);
         // A pod that ran before this process started runs on.
-        let ready = pod["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+        let ready =
+            pod["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
         let stage = match pod["status"]["phase"].as_str() {
             Some("Running") => Some(Stage::Running { ready }),
             Some("Succeeded") => Some(Stage::Ended { code: 0 }),

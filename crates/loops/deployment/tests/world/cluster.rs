@@ -254,7 +254,9 @@ impl Cluster {
                 }
             },
             _ => {
-                let Some(stored) = stored else { return fail(FailureKind::NotFound, format!("{} \"{name}\" not found", kind.group_resource())) };
+                let Some(stored) = stored else {
+                    return fail(FailureKind::NotFound, format!("{} \"{name}\" not found", kind.group_resource()));
+                };
                 self.change(write, kind, place, stored)
             }
         };
@@ -266,7 +268,9 @@ impl Cluster {
 
     fn change(&mut self, write: &Write, kind: Kind, place: (&'static str, String), stored: Value) -> Done {
         let fail = |kind: FailureKind, message: &str| Done::Failed(Failure { kind, message: message.to_owned() });
-        let (Write::Replace { target, .. } | Write::Patch { target, .. } | Write::Delete { target, .. } | Write::ConfirmOwner { target }) = write else {
+        let (Write::Replace { target, .. } | Write::Patch { target, .. } | Write::Delete { target, .. } | Write::ConfirmOwner { target }) =
+            write
+        else {
             unreachable!("creates are handled before")
         };
         let same_life = Uid::new(stored["metadata"]["uid"].as_str().unwrap()) == target.uid;
@@ -340,7 +344,11 @@ impl Cluster {
             let mut gone = mine[..mine.len() - wanted].to_vec();
             gone.sort();
             for n in gone.into_iter().rev() {
-                if self.graceful { self.pods[n]["metadata"]["deletionTimestamp"] = at(self.now).to_string().into() } else { drop(self.pods.remove(n)) }
+                if self.graceful {
+                    self.pods[n]["metadata"]["deletionTimestamp"] = at(self.now).to_string().into()
+                } else {
+                    drop(self.pods.remove(n))
+                }
             }
         }
         for _ in mine.len()..wanted {
@@ -354,7 +362,13 @@ impl Cluster {
         let going = self.pods.iter().filter(|p| owned(p, &uid) && !p["metadata"]["deletionTimestamp"].is_null()).count();
         let available = self.pods.iter().filter(|p| live(p) && ready(p)).count();
         let mut status = set["status"].clone();
-        for (field, n) in [("replicas", wanted), ("fullyLabeledReplicas", wanted), ("readyReplicas", available), ("availableReplicas", available), ("terminatingReplicas", going)] {
+        for (field, n) in [
+            ("replicas", wanted),
+            ("fullyLabeledReplicas", wanted),
+            ("readyReplicas", available),
+            ("availableReplicas", available),
+            ("terminatingReplicas", going),
+        ] {
             status[field] = n.into();
         }
         status["observedGeneration"] = set["metadata"]["generation"].clone();
@@ -367,7 +381,12 @@ impl Cluster {
 
     /// The kubelet: pods of sets with this image become ready (and available); empty: of all sets.
     pub fn ready_pods(&mut self, image: &str) {
-        let mut uids = self.sets().into_iter().filter(|s| image.is_empty() || s["spec"]["template"]["spec"]["containers"][0]["image"] == image).map(|s| s["metadata"]["uid"].clone()).collect::<Vec<_>>();
+        let mut uids = self
+            .sets()
+            .into_iter()
+            .filter(|s| image.is_empty() || s["spec"]["template"]["spec"]["containers"][0]["image"] == image)
+            .map(|s| s["metadata"]["uid"].clone())
+            .collect::<Vec<_>>();
         uids.dedup();
         for pod in self.pods.iter_mut().filter(|p| uids.iter().any(|uid| owned(p, uid))) {
             pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
@@ -377,7 +396,12 @@ impl Cluster {
 
     /// The same for one pod, unseen by the set's status so far.
     pub fn ready_one_by_one(&mut self, image: &str) {
-        let uids: Vec<Value> = self.sets().into_iter().filter(|s| s["spec"]["template"]["spec"]["containers"][0]["image"] == image).map(|s| s["metadata"]["uid"].clone()).collect();
+        let uids: Vec<Value> = self
+            .sets()
+            .into_iter()
+            .filter(|s| s["spec"]["template"]["spec"]["containers"][0]["image"] == image)
+            .map(|s| s["metadata"]["uid"].clone())
+            .collect();
         if let Some(pod) = self.pods.iter_mut().find(|p| !ready(p) && uids.iter().any(|uid| owned(p, uid))) {
             pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
         }

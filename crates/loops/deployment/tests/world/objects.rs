@@ -50,7 +50,10 @@ impl Dep {
     }
 
     pub fn rolling(self, surge: impl Into<Value>, unavailable: impl Into<Value>) -> Self {
-        self.with("/spec/strategy", json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge.into(), "maxUnavailable": unavailable.into()}}))
+        self.with(
+            "/spec/strategy",
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge.into(), "maxUnavailable": unavailable.into()}}),
+        )
     }
 
     pub fn recreate(self) -> Self {
@@ -97,7 +100,7 @@ impl Dep {
             {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable",
                 "message": format!("ReplicaSet \"{name}-1\" has successfully progressed."),
                 "lastUpdateTime": "2026-01-01T00:00:05Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}))
-        .note("deployment.kubernetes.io/revision", "1")
+            .note("deployment.kubernetes.io/revision", "1")
     }
 
     /// A condition `Progressing` last written at this second.
@@ -148,7 +151,8 @@ impl Set {
 
     /// The annotations of the last sizing.
     pub fn sized_for(self, desired: i64, max: i64) -> Self {
-        self.note("deployment.kubernetes.io/desired-replicas", &desired.to_string()).note("deployment.kubernetes.io/max-replicas", &max.to_string())
+        self.note("deployment.kubernetes.io/desired-replicas", &desired.to_string())
+            .note("deployment.kubernetes.io/max-replicas", &max.to_string())
     }
 
     pub fn note(self, key: &str, value: &str) -> Self {

@@ -26,8 +26,11 @@ fn line(world: &Cluster, write: &Write) -> String {
 
 /// Sizes of all sets after a plan would be carried out, by name; a new one under `+`.
 pub fn sizes(world: &Cluster, plan: &Plan) -> Vec<(String, i64)> {
-    let mut sizes: Vec<(String, i64)> =
-        world.sets().iter().map(|s| (s["metadata"]["name"].as_str().unwrap().to_owned(), s["spec"]["replicas"].as_i64().unwrap())).collect();
+    let mut sizes: Vec<(String, i64)> = world
+        .sets()
+        .iter()
+        .map(|s| (s["metadata"]["name"].as_str().unwrap().to_owned(), s["spec"]["replicas"].as_i64().unwrap()))
+        .collect();
     for write in plan.writes() {
         match write {
             Write::Create { body, .. } => sizes.push(("+".to_owned(), body["spec"]["replicas"].as_i64().unwrap())),

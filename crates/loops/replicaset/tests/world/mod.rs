@@ -98,8 +98,7 @@ impl Pass {
 impl World {
     /// A world in which the caches have had their first list.
     pub fn new() -> Self {
-        let world =
-            Self { cache: Cache::new(), server: Server::default(), now: noon(), sent: Vec::new(), refuse: Box::new(|_| None) };
+        let world = Self { cache: Cache::new(), server: Server::default(), now: noon(), sent: Vec::new(), refuse: Box::new(|_| None) };
         fn empty<T: Object>(cache: &Cache) {
             cache.ingest(Entry::<T>::Replace { version: evenkeel_api::Version(1), objects: Vec::new() }).unwrap();
         }
@@ -129,7 +128,8 @@ impl World {
     pub fn add_pods<S: Written>(&mut self, pods: impl IntoIterator<Item = Pod>) {
         for Pod(mut value, owner) in pods {
             if let Some(owner) = owner {
-                let uid = self.server.get(S::resource(), &owner).map_or_else(|| json!(format!("uid-{owner}")), |o| o["metadata"]["uid"].clone());
+                let uid =
+                    self.server.get(S::resource(), &owner).map_or_else(|| json!(format!("uid-{owner}")), |o| o["metadata"]["uid"].clone());
                 value["metadata"]["ownerReferences"] = json!([{"apiVersion": S::resource().api_version(), "kind": S::resource().kind,
                     "name": owner, "uid": uid, "controller": true, "blockOwnerDeletion": true}]);
             }
@@ -297,7 +297,9 @@ impl World {
             let pod = self.pod(name);
             let ended = matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
             let owners = pod["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
-            !ended && pod["metadata"].get("deletionTimestamp").is_none() && owners.iter().any(|o| o["controller"] == true && o["name"] == set)
+            !ended
+                && pod["metadata"].get("deletionTimestamp").is_none()
+                && owners.iter().any(|o| o["controller"] == true && o["name"] == set)
         };
         self.pods().into_iter().filter(live).collect()
     }
