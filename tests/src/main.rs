@@ -207,10 +207,14 @@ fn play_over_tls(
     };
     let client = Https::new(server, &flags.token, &trust)?;
     let options = PlayOptions { patience: flags.patience, keep: flags.keep, verbose: flags.verbose, now: Arc::new(Timestamp::now) };
-    // Namespaces of an earlier run may still be there.
-    let seed = mix(Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id()));
+    let seed = fresh_seed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(run(stories, &options, meant, flags.jobs, seed, &|| Box::new(client.another()))))
+}
+
+/// Namespaces of an earlier run may still be there.
+fn fresh_seed() -> u64 {
+    mix(Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id()))
 }
 
 fn alter(flags: &Alter) -> Outcome {
@@ -254,11 +258,12 @@ fn take_over(flags: &Takeover) -> Outcome {
         return Ok(report.failed().next().is_none());
     };
     let client = Https::new(server, &flags.token, &Trust::Anyone)?;
+    let seeds = live::Seeds { cuts: flags.seed, names: fresh_seed() };
     let connect = || -> Box<dyn Transport> { Box::new(client.another()) };
     let options = PlayOptions { patience: 1.0, keep: false, verbose: false, now: Arc::new(Timestamp::now) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Some(file) = &flags.record {
-        let handovers = runtime.block_on(live::record(&stories, &options, flags.seed, &Timestamp::now, &connect))?;
+        let handovers = runtime.block_on(live::record(&stories, &options, seeds, &Timestamp::now, &connect))?;
         let lines: Vec<String> = handovers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
         std::fs::write(file, lines.join("\n") + "\n")?;
         println!("{} handovers written", lines.len());
@@ -266,7 +271,7 @@ fn take_over(flags: &Takeover) -> Outcome {
     }
     let words = |line: &Option<String>| line.iter().flat_map(|line| line.split_whitespace().map(str::to_owned)).collect::<Vec<_>>();
     let (first, second) = (words(&flags.first), words(&flags.second));
-    let turns = live::take_turns(&stories, &options, flags.seed, &first, &second, &connect);
+    let turns = live::take_turns(&stories, &options, seeds, &first, &second, &connect);
     let report = runtime.block_on(turns)?;
     println!("{report}");
     Ok(report.failed().next().is_none())

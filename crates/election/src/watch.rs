@@ -12,6 +12,7 @@ use tracing::debug;
 use crate::{KubeLease, Lease};
 
 /// Something that a standby need not wait for its next poll to learn. Hints only speed things up: an election without them is as safe.
+#[expect(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Hint {
     /// The Lease as it is now, or was not long ago.
@@ -94,8 +95,7 @@ impl Watching {
         self.since = Instant::now();
         let seconds = 300.0 + 300.0 * (self.chance)();
         // Without a resourceVersion the watch begins with the present state.
-        let path =
-            format!("{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={seconds:.0}", self.lease.collection(), self.lease.name);
+        let path = format!("{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={seconds:.0}", self.lease.collection(), self.lease.name);
         let request = match Request::get(path).header(header::ACCEPT, "application/json").body(Vec::new()) {
             Ok(request) => request,
             Err(error) => {
@@ -126,6 +126,7 @@ async fn read_line(lines: &mut Lines) -> std::io::Result<Option<Vec<u8>>> {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 enum Event {
     Hint(Hint),
     Nothing,

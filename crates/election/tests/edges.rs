@@ -18,8 +18,8 @@ fn with_faults(server: &Server, identity: &str, faults: fake::Faults) -> Candida
 }
 
 /// The faults of requests number 0, 1, 2, …; healthy afterwards.
-fn script(script: &[Option<Fault>]) -> fake::Faults {
-    let mut script = script.to_vec().into_iter();
+fn script<const N: usize>(script: [Option<Fault>; N]) -> fake::Faults {
+    let mut script = script.into_iter();
     faults(move |_| script.next().flatten().unwrap_or(Fault::Delay(MS, MS)))
 }
 
@@ -46,7 +46,7 @@ async fn a_lost_lease_means_standing_by_and_leading_again_when_the_server_is_bac
 async fn a_renewal_whose_answer_was_lost_is_recognised_as_our_own() {
     let server = Server::default();
     // GET, POST, then the first renewal.
-    let a = with_faults(&server, "a", script(&[None, None, Some(Fault::AnswerLost)]));
+    let a = with_faults(&server, "a", script([None, None, Some(Fault::AnswerLost)]));
     a.lead().await;
     let now = Instant::now();
     sleep(9 * SEC).await;
@@ -58,7 +58,7 @@ async fn a_renewal_whose_answer_was_lost_is_recognised_as_our_own() {
 #[tokio::test(start_paused = true)]
 async fn a_first_write_whose_answer_was_lost_still_leads_to_leadership() {
     let server = Server::default();
-    let a = with_faults(&server, "a", script(&[None, Some(Fault::AnswerLost)]));
+    let a = with_faults(&server, "a", script([None, Some(Fault::AnswerLost)]));
     let start = Instant::now();
     a.lead().await;
     assert!(start.elapsed() <= 10 * SEC);
@@ -69,7 +69,7 @@ async fn a_first_write_whose_answer_was_lost_still_leads_to_leadership() {
 #[tokio::test(start_paused = true)]
 async fn the_fence_counts_from_when_the_renewal_was_sent() {
     let server = Server::default();
-    let a = with_faults(&server, "a", script(&[None, None, Some(Fault::Delay(MS, 4900 * MS))]));
+    let a = with_faults(&server, "a", script([None, None, Some(Fault::Delay(MS, 4900 * MS))]));
     a.lead().await;
     let sent = Instant::now() + 2 * SEC;
     sleep(7 * SEC).await;
@@ -79,7 +79,7 @@ async fn the_fence_counts_from_when_the_renewal_was_sent() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_after_the_deadline_does_not_make_a_leader() {
     let server = Server::default();
-    let a = candidate(&server, "a", Options { faults: script(&[None, Some(Fault::Delay(MS, SEC))]), ..Options::default() });
+    let a = candidate(&server, "a", Options { faults: script([None, Some(Fault::Delay(MS, SEC))]), ..Options::default() });
     sleep(10 * MS).await;
     a.power.stop_for(30 * SEC);
     sleep(30 * SEC).await;
@@ -187,7 +187,7 @@ async fn a_standby_that_stops_leaves_the_lease_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_standby_that_stops_with_its_acquisition_in_flight_releases_what_it_may_have_got() {
     let server = Server::default();
-    let a = with_faults(&server, "a", script(&[None, Some(Fault::AnswerLost)]));
+    let a = with_faults(&server, "a", script([None, Some(Fault::AnswerLost)]));
     sleep(SEC).await;
     assert_eq!((a.leads(), server.holder().as_str()), (false, "a"));
     a.handle().drain();

@@ -146,12 +146,10 @@ async fn world(seed: u64, counts: &Arc<Counts>) {
                     old.handle().drained();
                     tokio::spawn(async move { (old.task.await, old.handle) });
                 }
-                3 => {
-                    // Deleting a Lease that is held breaks what keeps leaders apart, whatever the implementation.
-                    if server.lease().is_some() && server.holder().is_empty() {
-                        counts.add("lease deleted");
-                        server.delete();
-                    }
+                // Deleting a Lease that is held breaks what keeps leaders apart, whatever the implementation.
+                3 if server.lease().is_some() && server.holder().is_empty() => {
+                    counts.add("lease deleted");
+                    server.delete();
                 }
                 _ => {}
             }

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     Fault, Report,
     chance::Dice,
-    history::{Actor, Shared, lock, uid},
+    history::{Shared, lock, uid},
     invariants,
     network::{KINDS, Network},
     nodes::{PodNews, run_nodes},
@@ -188,13 +188,5 @@ async fn weather(network: Arc<Network>, seed: u64, end: Instant) {
             },
             _ => network.storm(dice.ms(1500..6000)),
         }
-    }
-}
-
-/// What a write is called in messages.
-pub(crate) fn who(actor: Actor) -> String {
-    match actor {
-        Actor::Manager { link, sent } => format!("link {link} (sent at {sent} ms)"),
-        other => format!("{other:?}"),
     }
 }

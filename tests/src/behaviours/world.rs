@@ -58,7 +58,13 @@ pub struct World {
     pub server: Arc<Server>,
     clock: TokioClock,
     seed: u64,
-    manager: Option<(watch::Sender<bool>, JoinHandle<Result<(), RunError>>)>,
+    manager: Option<Running>,
+}
+
+/// A manager that runs.
+struct Running {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), RunError>>,
 }
 
 impl World {
@@ -95,12 +101,12 @@ impl World {
         };
         let options = Options { secure_port: None, leader_elect: false, ..Options::default() };
         let (stop, stopped) = watch::channel(false);
-        self.manager = Some((stop, tokio::spawn(run(options, world, stopped))));
+        self.manager = Some(Running { stop, task: tokio::spawn(run(options, world, stopped)) });
     }
 
     /// Why the manager ended, when it has.
     pub async fn manager_fault(&mut self) -> Option<String> {
-        let (_, task) = self.manager.as_mut()?;
+        let Running { task, .. } = self.manager.as_mut()?;
         if !task.is_finished() {
             return None;
         }
@@ -113,7 +119,7 @@ impl World {
 
     /// Stops the manager in order.
     pub async fn stop_manager(&mut self) {
-        if let Some((stop, task)) = self.manager.take() {
+        if let Some(Running { stop, task }) = self.manager.take() {
             stop.send_replace(true);
             _ = task.await;
         }

@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep};
 use super::cut::{KINDS, cut};
 use super::recorded::{Handover, mark, played, take_down};
 use crate::behaviours::Broken;
-use crate::behaviours::alter::mix;
 use crate::behaviours::player::{PlayOptions, Player};
 use crate::behaviours::run::{JOBS, Played, Report, namespace_name};
 use crate::behaviours::story::Story;
@@ -18,6 +17,15 @@ use crate::transport::Transport;
 
 /// How long a manager that was just started gets to lead and to look at everything.
 const SETTLE: Duration = Duration::from_secs(12);
+
+/// What is decided by chance.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeds {
+    /// Where stories are cut.
+    pub cuts: u64,
+    /// What their namespaces are called: another one for every run on a server that is not fresh.
+    pub names: u64,
+}
 
 /// A manager as a command line, with its log.
 pub struct Manager {
@@ -64,14 +72,14 @@ impl Drop for Manager {
 pub async fn take_turns(
     stories: &[Story],
     options: &PlayOptions,
-    seed: u64,
+    seeds: Seeds,
     first: &[String],
     second: &[String],
     connect: &(dyn Fn() -> Box<dyn Transport> + Sync),
 ) -> Result<Report, Broken> {
     let manager = Manager::start(first)?;
     sleep(SETTLE).await;
-    let mut halves = first_halves(stories, options, seed, connect).await;
+    let mut halves = first_halves(stories, options, seeds, connect).await;
     let before = marks(&mut halves).await?;
     manager.stop().await;
     let manager = Manager::start(second)?;
@@ -96,14 +104,14 @@ pub async fn take_turns(
 pub async fn record(
     stories: &[Story],
     options: &PlayOptions,
-    seed: u64,
+    seeds: Seeds,
     now: &(dyn Fn() -> jiff::Timestamp + Sync),
     connect: &(dyn Fn() -> Box<dyn Transport> + Sync),
 ) -> Result<Vec<Handover>, Broken> {
     let mut handovers = Vec::new();
     let take = |(number, story)| async move {
-        let after = cut(story, seed)?;
-        let mut player = Player::new(story, options, connect(), &namespace_name(seed, number as u64));
+        let after = cut(story, seeds.cuts)?;
+        let mut player = Player::new(story, options, connect(), &namespace_name(seeds.names, number as u64));
         let first = async {
             player.begin().await?;
             player.play_steps(1, after).await?;
@@ -146,12 +154,12 @@ impl Half<'_> {
 async fn first_halves<'a>(
     stories: &'a [Story],
     options: &'a PlayOptions,
-    seed: u64,
+    seeds: Seeds,
     connect: &(dyn Fn() -> Box<dyn Transport> + Sync),
 ) -> Vec<Half<'a>> {
-    let parts = stories.iter().enumerate().filter_map(|(number, story)| Some((number, story, cut(story, seed)?)));
+    let parts = stories.iter().enumerate().filter_map(|(number, story)| Some((number, story, cut(story, seeds.cuts)?)));
     let play = |(number, story, after): (usize, &'a Story, usize)| async move {
-        let mut player = Player::new(story, options, connect(), &namespace_name(mix(seed), number as u64));
+        let mut player = Player::new(story, options, connect(), &namespace_name(seeds.names, number as u64));
         let first = async {
             player.begin().await?;
             player.play_steps(1, after).await
