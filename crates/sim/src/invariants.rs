@@ -31,6 +31,8 @@ struct World<'h> {
     wanted: BTreeMap<String, Values>,
     most: BTreeMap<String, Values>,
     least: BTreeMap<String, Values>,
+    /// When a set was last sized down, and the revision of Deployments that was known to whoever did it.
+    sized_down: BTreeMap<String, (u64, u64)>,
     lost: Changes,
     gained: Changes,
     violations: Vec<String>,
@@ -46,6 +48,7 @@ pub fn check(history: &History) -> Vec<String> {
         wanted: BTreeMap::new(),
         most: BTreeMap::new(),
         least: BTreeMap::new(),
+        sized_down: BTreeMap::new(),
         lost: Vec::new(),
         gained: Vec::new(),
         violations: Vec::new(),
@@ -162,8 +165,11 @@ impl World<'_> {
         if rolling && ready(pod) {
             let sets: Vec<&str> = self.sets_of(&owner).map(|s| uid(s)).collect();
             let available = self.pods.values().filter(|p| live(p) && ready(p) && controller(p).is_some_and(|c| sets.contains(&c))).count() as i64;
+            // The set carries out what was decided when it was sized down, however long nobody led in between.
+            let (at, known) = self.sized_down.get(&set).copied().unwrap_or((u64::MAX, u64::MAX));
+            let from = from.min(at.saturating_sub(2 * PASS));
             let unseen = Self::count(&self.lost, &sets, from) + Self::count(&self.gained, &sets, from);
-            let least = Self::since(self.least.get(&owner), self.known(w.actor, "deployments")).min().unwrap_or(0);
+            let least = Self::since(self.least.get(&owner), self.known(w.actor, "deployments").min(known)).min().unwrap_or(0);
             if available + unseen < least {
                 self.fail("DP-2", w, format!("{available} pods stay available, at least {least} must"));
             }
@@ -206,6 +212,10 @@ impl World<'_> {
         let before = w.old.as_ref().map_or(0, |old| replicas(old));
         if w.old.is_none() || before != replicas(new) {
             self.wanted.entry(id.clone()).or_default().push((w.rv, replicas(new)));
+        }
+        if replicas(new) < before {
+            let known = self.known(w.actor, "deployments");
+            self.sized_down.insert(id.clone(), (w.at, known));
         }
         let scaled = self.sets.get(&id).map(|s| annotation(s, "desired-replicas")) != Some(annotation(new, "desired-replicas"));
         self.sets.insert(id.clone(), new.clone());
@@ -399,8 +409,10 @@ pub fn not_converged(deployments: &[Value], sets: &[Value], pods: &[Value]) -> V
         let mine: Vec<&Value> = pods.iter().filter(|p| controller(p) == Some(uid(set))).collect();
         let (alive, are_ready) = (mine.iter().filter(|p| live(p)).count() as i64, mine.iter().filter(|p| live(p) && ready(p)).count() as i64);
         let ending = mine.iter().filter(|p| !live(p) && !terminal(p)).count();
+        // A pod without a verdict yet will still change.
+        let starting = mine.iter().filter(|p| live(p) && condition(p, "Ready").is_none()).count();
         let status = [number(set, "replicas"), number(set, "readyReplicas"), number(set, "availableReplicas")];
-        if alive != replicas(set) || status != [alive, are_ready, are_ready] || behind(set) || ending > 0 {
+        if alive != replicas(set) || status != [alive, are_ready, are_ready] || behind(set) || ending + starting > 0 {
             left.push(format!("RS-4: set {}: {alive} live of {}, {are_ready} ready, status {status:?}", set["metadata"]["name"], replicas(set)));
         }
     }

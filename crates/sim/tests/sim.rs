@@ -8,7 +8,7 @@ use std::{
 use evenkeel_sim::{
     Fault,
     history::{Actor, Asked, History, Written},
-    invariants, run_seed,
+    invariants, run_seed, run_with_history,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +39,23 @@ fn a_seed_gives_the_same_history_bit_for_bit() {
     assert_ne!(run_seed(1).history_hash, run_seed(2).history_hash);
 }
 
+/// Nobody led for longer than a pass between sizing a set down and its pods going, and the Deployment grew meanwhile: what was decided is
+/// carried out, so DP-2 is judged by what was known when the set was sized.
+#[test]
+fn seeds_99_141_and_216_a_scale_down_finished_by_the_next_leader_is_judged_by_its_decision() {
+    for seed in [99, 141, 216] {
+        assert_eq!(run_seed(seed).violations, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+/// Pods that still start keep a set from being converged.
+#[test]
+fn seeds_152_201_and_209_a_set_whose_pods_still_start_is_not_converged() {
+    for seed in [152, 201, 209] {
+        assert_eq!(run_seed(seed).violations, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
 const LEADER: Actor = Actor::Manager { link: 0, sent: 20_000 };
 
 /// A small history by hand: a ReplicaSet of two pods, a leader that renewed in time.
@@ -48,7 +65,8 @@ static EMPTY: LazyLock<Value> = LazyLock::new(|| json!({}));
 
 impl Made {
     fn new() -> Self {
-        let mut made = Self(History { links: vec![0], ..History::default() });
+        let mut made = Self(History::default());
+        made.0.links.push(0);
         let renewal = Actor::Manager { link: 0, sent: 19_000 };
         made.write(renewal, "leases", None, Some(json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "m"}})));
         for kind in ["replicasets", "deployments", "pods"] {
@@ -175,6 +193,17 @@ fn broken_rollouts_are_caught() {
     made.0.writes[3].at = 1;
     made.write(Actor::Manager { link: 0, sent: 100_000 }, "pods", Some(pod("s1", "p")), None);
     made.caught("DP-2");
+    // A split that gives more than there is.
+    let sized = |uid: &str, image: &str, replicas: u64, desired: &str| {
+        let mut s = set("d", uid, image, replicas);
+        s["metadata"]["annotations"] = json!({"deployment.kubernetes.io/desired-replicas": desired});
+        s
+    };
+    let mut made = Made::new();
+    made.write(Actor::User, "deployments", None, Some(deployment("RollingUpdate", 4, "b")));
+    made.write(LEADER, "replicasets", None, Some(sized("s1", "a", 3, "4"))).write(LEADER, "replicasets", None, Some(sized("s2", "b", 2, "3")));
+    made.write(LEADER, "replicasets", Some(sized("s2", "b", 2, "3")), Some(sized("s2", "b", 4, "4")));
+    made.caught("DP-5");
     // A second set of one template.
     let mut made = Made::new();
     made.write(Actor::User, "deployments", None, Some(deployment("RollingUpdate", 2, "b")));
@@ -186,6 +215,39 @@ fn broken_rollouts_are_caught() {
     made.write(LEADER, "replicasets", None, Some(set("d", "s1", "a", 1))).write(LEADER, "pods", None, Some(pod("s1", "p1")));
     made.write(LEADER, "replicasets", None, Some(set("d", "s2", "b", 1))).write(LEADER, "pods", None, Some(pod("s2", "p2")));
     made.caught("DP-4");
+}
+
+#[test]
+fn a_ready_victim_beside_one_that_is_not_ready_is_caught() {
+    let mut made = Made::new();
+    made.write(Actor::User, "replicasets", None, Some(set("", "s", "a", 1)));
+    let mut other = pod("s", "p2");
+    other["status"]["conditions"][0]["status"] = "False".into();
+    made.write(Actor::Node, "pods", None, Some(pod("s", "p1"))).write(Actor::Node, "pods", None, Some(other));
+    made.0.writes[2].at = 1;
+    made.0.writes[3].at = 1;
+    made.write(Actor::Manager { link: 0, sent: 100_000 }, "pods", Some(pod("s", "p1")), None);
+    made.0.writes[4].at = 100_010;
+    made.caught("RS-3");
+}
+
+/// A manager whose fence always says yes, and one that makes each pod twice: true histories, changed accordingly.
+#[test]
+fn a_true_history_without_its_renewals_or_with_a_doubled_pod_is_caught() {
+    let (report, history) = run_with_history(1);
+    assert_eq!(report.violations, Vec::<String>::new());
+    let mut history = std::mem::take(&mut *history.lock().unwrap());
+    let last = history.writes.iter().rposition(|w| w.kind == "pods" && w.old.is_none() && w.actor.manager().is_some()).unwrap();
+    let mut twins: Vec<Written> = vec![history.writes[last].clone(); 10];
+    for (n, twin) in twins.iter_mut().enumerate() {
+        let mut object = (**twin.new.as_ref().unwrap()).clone();
+        object["metadata"]["uid"] = format!("twin-{n}").into();
+        twin.new = Some(Arc::new(object));
+    }
+    history.writes.splice(last..last, twins);
+    assert!(invariants::check(&history).iter().any(|v| v.starts_with("RS-1")));
+    history.writes.retain(|w| w.kind != "leases");
+    assert!(invariants::check(&history).iter().any(|v| v.starts_with("LE-1")));
 }
 
 #[test]
