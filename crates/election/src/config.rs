@@ -67,7 +67,9 @@ pub enum FlagError {
     #[error("--leader-elect-lease-duration must be greater than --leader-elect-renew-deadline")]
     LeaseNotLonger,
     /// The same, because the Lease holds whole seconds only. Upstream lets this pass.
-    #[error("--leader-elect-lease-duration, cut to whole seconds as the Lease holds it, must be greater than --leader-elect-renew-deadline")]
+    #[error(
+        "--leader-elect-lease-duration, cut to whole seconds as the Lease holds it, must be greater than --leader-elect-renew-deadline"
+    )]
     LeaseNotLongerInWholeSeconds,
     /// It does not fit the field.
     #[error("--leader-elect-lease-duration must be less than 2147483648s")]
@@ -201,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_lease_duration_that_loses_its_lead_to_whole_seconds_is_refused() {
-        let timings = Timings { lease_duration: Duration::from_millis(10_900), renew_deadline: Duration::from_millis(10_500), ..Timings::default() };
+        let timings =
+            Timings { lease_duration: Duration::from_millis(10_900), renew_deadline: Duration::from_millis(10_500), ..Timings::default() };
         assert_eq!(timings.errors(), [FlagError::LeaseNotLongerInWholeSeconds]);
     }
 

@@ -12,7 +12,9 @@ use crate::handle::Stop;
 use crate::health::{BEAT, Pulse};
 use crate::machine::{Input, Loss, Machine, Moment, Note, Release, Request};
 use crate::metrics::Handles;
-use crate::{Clock, ElectionConfig, ElectionEvent, ElectionMetrics, Fence, FlagError, Handle, Health, Hint, Hints, Lease, LeaseClient, LeaseError};
+use crate::{
+    Clock, ElectionConfig, ElectionEvent, ElectionMetrics, Fence, FlagError, Handle, Health, Hint, Hints, Lease, LeaseClient, LeaseError,
+};
 use crate::{OnLoss, State};
 
 /// Everything that an elector takes from the outside besides the Lease.
@@ -120,7 +122,11 @@ impl<C: LeaseClient> Elector<C> {
     }
 
     fn moment(&self) -> Moment {
-        Moment { now: self.surroundings.clock.now(), wall: (self.surroundings.wall)(), chance: (self.surroundings.chance)().clamp(0.0, 1.0) }
+        Moment {
+            now: self.surroundings.clock.now(),
+            wall: (self.surroundings.wall)(),
+            chance: (self.surroundings.chance)().clamp(0.0, 1.0),
+        }
     }
 
     fn send(&self, request: Request) -> Flight {

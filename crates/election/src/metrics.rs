@@ -34,7 +34,8 @@ impl ElectionMetrics {
     /// The series of one Lease; they show 0 from now on.
     pub(crate) fn of(&self, name: &str) -> Handles {
         let labels = [("name", name.to_owned())];
-        let handles = Handles { leading: self.leading.get_or_create_owned(&labels), slow_paths: self.slow_paths.get_or_create_owned(&labels) };
+        let handles =
+            Handles { leading: self.leading.get_or_create_owned(&labels), slow_paths: self.slow_paths.get_or_create_owned(&labels) };
         handles.leading.set(0);
         handles
     }

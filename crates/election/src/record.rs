@@ -152,9 +152,11 @@ mod tests {
     #[test]
     fn odd_leases_are_read_without_panic() {
         let meta = json!({"resourceVersion": "1"});
-        for spec in
-            [json!(null), json!(7), json!({"holderIdentity": 3, "leaseDurationSeconds": 1e300, "renewTime": "no", "leaseTransitions": i64::MAX})]
-        {
+        for spec in [
+            json!(null),
+            json!(7),
+            json!({"holderIdentity": 3, "leaseDurationSeconds": 1e300, "renewTime": "no", "leaseTransitions": i64::MAX}),
+        ] {
             assert_eq!(lease(json!({"metadata": meta, "spec": spec})).record, Record::default());
             assert!(lease(json!({"metadata": meta, "spec": spec})).with(&Record::default())["spec"].is_object());
         }

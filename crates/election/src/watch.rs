@@ -95,7 +95,8 @@ impl Watching {
         self.since = Instant::now();
         let seconds = 300.0 + 300.0 * (self.chance)();
         // Without a resourceVersion the watch begins with the present state.
-        let path = format!("{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={seconds:.0}", self.lease.collection(), self.lease.name);
+        let path =
+            format!("{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={seconds:.0}", self.lease.collection(), self.lease.name);
         let request = match Request::get(path).header(header::ACCEPT, "application/json").body(Vec::new()) {
             Ok(request) => request,
             Err(error) => {

@@ -71,7 +71,10 @@ async fn requests_go_to_the_lease_and_carry_the_whole_document() {
     assert_eq!(client.create(&document).await.unwrap().version, "3");
     let seen = seen.lock().unwrap().clone();
     let lines: Vec<_> = seen.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
-    assert_eq!(lines, [format!("GET {PATH}/kube-controller-manager"), format!("PUT {PATH}/kube-controller-manager"), format!("POST {PATH}")]);
+    assert_eq!(
+        lines,
+        [format!("GET {PATH}/kube-controller-manager"), format!("PUT {PATH}/kube-controller-manager"), format!("POST {PATH}")]
+    );
     let sent: Value = serde_json::from_str(&seen[1].2).unwrap();
     assert_eq!(
         (&sent["metadata"]["labels"]["l"], &sent["metadata"]["resourceVersion"], &sent["spec"]["fromTheFuture"]),
@@ -102,8 +105,10 @@ async fn refusals_are_told_apart_by_what_to_do() {
 #[tokio::test(start_paused = true)]
 async fn the_watch_shows_changes_and_begins_again_after_bounded_pauses() {
     let event = |kind: &str, object: Value| json!({"type": kind, "object": object}).to_string() + "\n";
-    let first =
-        event("ADDED", lease("1", "a")) + &event("BOOKMARK", json!({})) + &event("MODIFIED", lease("2", "b")) + &event("DELETED", lease("3", "b"));
+    let first = event("ADDED", lease("1", "a"))
+        + &event("BOOKMARK", json!({}))
+        + &event("MODIFIED", lease("2", "b"))
+        + &event("DELETED", lease("3", "b"));
     let answers = vec![
         (200, first),
         status(403, "Forbidden"),

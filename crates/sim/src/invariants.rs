@@ -122,7 +122,8 @@ impl World<'_> {
             self.deleted(w, &before);
         }
         // What others did to pods explains what managers did not know.
-        let counts = |pod: &Option<Arc<Value>>| pod.as_ref().filter(|p| live(p)).and_then(|p| controller(p).map(|c| (c.to_owned(), ready(p))));
+        let counts =
+            |pod: &Option<Arc<Value>>| pod.as_ref().filter(|p| live(p)).and_then(|p| controller(p).map(|c| (c.to_owned(), ready(p))));
         match (counts(&w.old), counts(&w.new)) {
             (Some((set, _)), None) if !deletes => self.lost.push((w.at, set)),
             (Some((set, true)), Some((_, false))) => self.lost.push((w.at, set)),
@@ -164,7 +165,8 @@ impl World<'_> {
         let rolling = self.deployments.get(&owner).is_some_and(|d| d["spec"]["strategy"]["type"] == "RollingUpdate");
         if rolling && ready(pod) {
             let sets: Vec<&str> = self.sets_of(&owner).map(|s| uid(s)).collect();
-            let available = self.pods.values().filter(|p| live(p) && ready(p) && controller(p).is_some_and(|c| sets.contains(&c))).count() as i64;
+            let available =
+                self.pods.values().filter(|p| live(p) && ready(p) && controller(p).is_some_and(|c| sets.contains(&c))).count() as i64;
             // The set carries out what was decided when it was sized down, however long nobody led in between.
             let (at, known) = self.sized_down.get(&set).copied().unwrap_or((u64::MAX, u64::MAX));
             let from = from.min(at.saturating_sub(2 * PASS));
@@ -181,7 +183,11 @@ impl World<'_> {
     fn victim(&mut self, w: &Written, pod: &Value, set: &str) {
         let long = w.at.saturating_sub(2 * PASS);
         let settled = |uid: &str, is_ready: bool| {
-            let mut states = self.history.writes.iter().filter(|x| x.kind == "pods" && x.rv < w.rv && x.new.as_ref().is_some_and(|n| self::uid(n) == uid));
+            let mut states = self
+                .history
+                .writes
+                .iter()
+                .filter(|x| x.kind == "pods" && x.rv < w.rv && x.new.as_ref().is_some_and(|n| self::uid(n) == uid));
             let mut last = None;
             for state in states.by_ref() {
                 let new = state.new.as_ref().expect("filtered");
@@ -195,8 +201,15 @@ impl World<'_> {
         if !ready(pod) || !settled(uid(pod), true) {
             return;
         }
-        let tried = |name: &str| self.history.requests.iter().any(|r| r.method == "DELETE" && r.at.abs_diff(w.at) < PASS && r.path.ends_with(&format!("/{name}")));
-        let stays = self.owned(set).find(|p| live(p) && !ready(p) && settled(uid(p), false) && !tried(p["metadata"]["name"].as_str().unwrap_or_default()));
+        let tried = |name: &str| {
+            self.history
+                .requests
+                .iter()
+                .any(|r| r.method == "DELETE" && r.at.abs_diff(w.at) < PASS && r.path.ends_with(&format!("/{name}")))
+        };
+        let stays = self
+            .owned(set)
+            .find(|p| live(p) && !ready(p) && settled(uid(p), false) && !tried(p["metadata"]["name"].as_str().unwrap_or_default()));
         let stays = stays.and_then(|p| p["metadata"]["name"].as_str()).map(str::to_owned);
         if let Some(name) = stays {
             self.fail("RS-3", w, format!("a ready pod was deleted and {name}, which was not ready, stays"));
@@ -242,7 +255,8 @@ impl World<'_> {
         // DP-5: once the last active set has been sized for the same number, the split is exact.
         let active: Vec<_> = self.sets_of(&owner).filter(|s| replicas(s) > 0).collect();
         let sized = active.iter().all(|s| annotation(s, "desired-replicas") == Some(&replicas(&deployment).to_string()));
-        if scaled && w.old.is_some() && before > 0 && active.len() > 1 && sized && deployment["spec"]["strategy"]["type"] == "RollingUpdate" {
+        if scaled && w.old.is_some() && before > 0 && active.len() > 1 && sized && deployment["spec"]["strategy"]["type"] == "RollingUpdate"
+        {
             let sum: i64 = active.iter().map(|s| replicas(s)).sum();
             let (most, _) = bounds(&deployment);
             if sum > most {
@@ -267,7 +281,10 @@ impl World<'_> {
         let Some(old) = &w.old else { return };
         let revision = |d: &Value| annotation(d, "revision").and_then(|r| r.parse::<i64>().ok());
         if revision(old) > revision(new) && w.actor.manager().is_some() && template(old) == template(new) {
-            let lower = self.sets_of(uid(new)).filter(|s| template(s) == template(new)).any(|s| annotation(s, "revision") == annotation(new, "revision"));
+            let lower = self
+                .sets_of(uid(new))
+                .filter(|s| template(s) == template(new))
+                .any(|s| annotation(s, "revision") == annotation(new, "revision"));
             if !lower {
                 self.fail("DP-3", w, format!("the revision falls from {:?} to {:?}", revision(old), revision(new)));
             }
@@ -288,9 +305,11 @@ impl World<'_> {
         if reason(old) == "NewReplicaSetAvailable" && generation(old) == generation(new) {
             self.fail("DP-6", w, "the deadline is told after completion".into());
         }
-        let progress = condition(old, "Progressing").and_then(|c| c["lastUpdateTime"].as_str()).and_then(|t| t.parse::<jiff::Timestamp>().ok());
+        let progress =
+            condition(old, "Progressing").and_then(|c| c["lastUpdateTime"].as_str()).and_then(|t| t.parse::<jiff::Timestamp>().ok());
         let Some(progress) = progress else { return };
-        let due = (progress.as_millisecond() - 1_800_000_000_000) as u64 + 1000 * new["spec"]["progressDeadlineSeconds"].as_u64().unwrap_or(600);
+        let due =
+            (progress.as_millisecond() - 1_800_000_000_000) as u64 + 1000 * new["spec"]["progressDeadlineSeconds"].as_u64().unwrap_or(600);
         // Before there is peace and a leader, nobody can be on time. Conditions carry whole seconds, cut.
         if due > self.history.calm_at + 45_000 && w.at > due + 2000 + 1000 {
             self.fail("DP-6", w, format!("the deadline of {due} ms is told late"));
@@ -359,7 +378,15 @@ fn requests(history: &History) -> Vec<String> {
         for (n, from) in times.iter().enumerate() {
             // A failed pass costs one create and its back-off doubles from 5 ms; only changes of the set or its pods start one sooner.
             let within = times[n..].iter().take_while(|at| **at < from + 1000).count();
-            let news = history.writes.iter().filter(|w| w.at + 500 >= *from && w.at < from + 1000 && w.new.as_ref().is_some_and(|o| uid(o) == owner || controller(o) == Some(owner))).count();
+            let news = history
+                .writes
+                .iter()
+                .filter(|w| {
+                    w.at + 500 >= *from
+                        && w.at < from + 1000
+                        && w.new.as_ref().is_some_and(|o| uid(o) == owner || controller(o) == Some(owner))
+                })
+                .count();
             if within > 10 + news {
                 found.push(format!("RS-5: link {link} asks {within} times within a second for denied pods of {owner}, from {from} ms on"));
                 break;
@@ -394,7 +421,9 @@ pub fn leader_moves(history: &History) -> u64 {
     let holders: Vec<usize> = history
         .writes
         .iter()
-        .filter(|w| w.kind == "leases" && w.new.as_ref().is_some_and(|l| !l["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty()))
+        .filter(|w| {
+            w.kind == "leases" && w.new.as_ref().is_some_and(|l| !l["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty())
+        })
         .filter_map(|w| history.links.get(w.actor.manager()?.0).copied())
         .collect();
     holders.windows(2).filter(|pair| pair[0] != pair[1]).count() as u64
@@ -407,13 +436,18 @@ pub fn not_converged(deployments: &[Value], sets: &[Value], pods: &[Value]) -> V
     let number = |o: &Value, field: &str| o["status"][field].as_i64().unwrap_or(0);
     for set in sets {
         let mine: Vec<&Value> = pods.iter().filter(|p| controller(p) == Some(uid(set))).collect();
-        let (alive, are_ready) = (mine.iter().filter(|p| live(p)).count() as i64, mine.iter().filter(|p| live(p) && ready(p)).count() as i64);
+        let (alive, are_ready) =
+            (mine.iter().filter(|p| live(p)).count() as i64, mine.iter().filter(|p| live(p) && ready(p)).count() as i64);
         let ending = mine.iter().filter(|p| !live(p) && !terminal(p)).count();
         // A pod without a verdict yet will still change.
         let starting = mine.iter().filter(|p| live(p) && condition(p, "Ready").is_none()).count();
         let status = [number(set, "replicas"), number(set, "readyReplicas"), number(set, "availableReplicas")];
         if alive != replicas(set) || status != [alive, are_ready, are_ready] || behind(set) || ending + starting > 0 {
-            left.push(format!("RS-4: set {}: {alive} live of {}, {are_ready} ready, status {status:?}", set["metadata"]["name"], replicas(set)));
+            left.push(format!(
+                "RS-4: set {}: {alive} live of {}, {are_ready} ready, status {status:?}",
+                set["metadata"]["name"],
+                replicas(set)
+            ));
         }
     }
     for deployment in deployments {
@@ -421,9 +455,16 @@ pub fn not_converged(deployments: &[Value], sets: &[Value], pods: &[Value]) -> V
         let reason = condition(deployment, "Progressing").and_then(|c| c["reason"].as_str()).unwrap_or_default();
         let new: i64 = mine.iter().filter(|s| template(s) == template(deployment)).map(|s| replicas(s)).sum();
         let all: i64 = mine.iter().map(|s| replicas(s)).sum();
-        let complete = reason == "NewReplicaSetAvailable" && new == replicas(deployment) && all == new && number(deployment, "availableReplicas") == new;
+        let complete = reason == "NewReplicaSetAvailable"
+            && new == replicas(deployment)
+            && all == new
+            && number(deployment, "availableReplicas") == new;
         if behind(deployment) || !(complete || reason == "ProgressDeadlineExceeded") {
-            left.push(format!("Deployment {}: {reason}, new set {new}, all sets {all} of {}", deployment["metadata"]["name"], replicas(deployment)));
+            left.push(format!(
+                "Deployment {}: {reason}, new set {new}, all sets {all} of {}",
+                deployment["metadata"]["name"],
+                replicas(deployment)
+            ));
         }
     }
     left

@@ -82,6 +82,8 @@ fn do_job(network: &Network, pod: &PodNews, job: Job, dice: &mut Dice, faults: b
             send(Method::PATCH, &format!("{path}/status"), &json!({"metadata": {"uid": pod.uid}, "status": status}));
             (faults && dice.percent(6)).then(|| (dice.ms(500..15_000), Job::Fail))
         }
+        // Planned before peace came.
+        Job::Fail if !faults => None,
         Job::Fail => {
             let conditions = json!([{"type": "Ready", "status": "False", "lastTransitionTime": network.stamp()}]);
             if send(

@@ -48,6 +48,12 @@ fn seeds_99_141_and_216_a_scale_down_finished_by_the_next_leader_is_judged_by_it
     }
 }
 
+/// A pod that fails after the last fault is an unrest of its own.
+#[test]
+fn seed_255_pods_do_not_fail_in_peace() {
+    assert_eq!(run_seed(255).violations, Vec::<String>::new());
+}
+
 /// Pods that still start keep a set from being converged.
 #[test]
 fn seeds_152_201_and_209_a_set_whose_pods_still_start_is_not_converged() {
@@ -201,7 +207,12 @@ fn broken_rollouts_are_caught() {
     };
     let mut made = Made::new();
     made.write(Actor::User, "deployments", None, Some(deployment("RollingUpdate", 4, "b")));
-    made.write(LEADER, "replicasets", None, Some(sized("s1", "a", 3, "4"))).write(LEADER, "replicasets", None, Some(sized("s2", "b", 2, "3")));
+    made.write(LEADER, "replicasets", None, Some(sized("s1", "a", 3, "4"))).write(
+        LEADER,
+        "replicasets",
+        None,
+        Some(sized("s2", "b", 2, "3")),
+    );
     made.write(LEADER, "replicasets", Some(sized("s2", "b", 2, "3")), Some(sized("s2", "b", 4, "4")));
     made.caught("DP-5");
     // A second set of one template.

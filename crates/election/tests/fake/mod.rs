@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use evenkeel_election::{
-    Clock, ElectionConfig, ElectionEvent, ElectionMetrics, Elector, Ended, Handle, Hint, Lease, LeaseClient, LeaseError, State, Surroundings,
+    Clock, ElectionConfig, ElectionEvent, ElectionMetrics, Elector, Ended, Handle, Hint, Lease, LeaseClient, LeaseError, State,
+    Surroundings,
 };
 use futures::channel::mpsc;
 use jiff::{SignedDuration, Timestamp};
@@ -72,7 +73,8 @@ impl Server {
     /// Somebody else changes the Lease, or makes one.
     pub fn edit(&self, change: impl FnOnce(&mut Value)) {
         let mut inner = self.0.lock().unwrap();
-        let mut lease = inner.lease.take().unwrap_or_else(|| json!({"kind": "Lease", "metadata": {"name": "kube-controller-manager"}, "spec": {}}));
+        let mut lease =
+            inner.lease.take().unwrap_or_else(|| json!({"kind": "Lease", "metadata": {"name": "kube-controller-manager"}, "spec": {}}));
         change(&mut lease);
         inner.store(lease);
     }
@@ -184,10 +186,10 @@ impl Client {
                 std::future::pending().await
             }
             Fault::Refused => Err(LeaseError::Other("connection refused".to_owned())),
-            Fault::Garbage => {
-                Ok(Lease::read(json!({"metadata": {"resourceVersion": "x"}, "spec": {"holderIdentity": "garbage", "leaseDurationSeconds": -5}}))
-                    .expect("read"))
-            }
+            Fault::Garbage => Ok(Lease::read(
+                json!({"metadata": {"resourceVersion": "x"}, "spec": {"holderIdentity": "garbage", "leaseDurationSeconds": -5}}),
+            )
+            .expect("read")),
         }
     }
 }
@@ -255,7 +257,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { chance: Box::new(|| 0.5), clock: Clock::steady(), wall_off: SignedDuration::ZERO, hints: false, faults: healthy(), change: |_| {} }
+        Self {
+            chance: Box::new(|| 0.5),
+            clock: Clock::steady(),
+            wall_off: SignedDuration::ZERO,
+            hints: false,
+            faults: healthy(),
+            change: |_| {},
+        }
     }
 }
 
