@@ -78,7 +78,13 @@ fn unknown_flags_and_controllers_are_errors() {
 }
 
 async fn cluster(name: &str, manager: bool) -> Cluster {
-    let options = ClusterOptions { port: Some(0), kubeconfig: Some(scratch(name).join("kubeconfig")), nodes: None, manager, ..ClusterOptions::default() };
+    let options = ClusterOptions {
+        port: Some(0),
+        kubeconfig: Some(scratch(name).join("kubeconfig")),
+        nodes: None,
+        manager,
+        ..ClusterOptions::default()
+    };
     Cluster::start(options).await.expect("a control plane starts")
 }
 
@@ -89,7 +95,10 @@ async fn a_wrong_ca_is_said_to_be_one() {
     let mixed = theirs.replace(&format!("{}", other.port()), &format!("{}", one.port()));
     let path = scratch("ca-mixed").join("kubeconfig");
     std::fs::write(&path, mixed).expect("writable");
-    let text = tokio::task::spawn_blocking(move || fails_with(&["--kubeconfig", path.to_str().expect("UTF-8"), "--secure-port=0"], "certificate")).await.expect("no panic");
+    let text =
+        tokio::task::spawn_blocking(move || fails_with(&["--kubeconfig", path.to_str().expect("UTF-8"), "--secure-port=0"], "certificate"))
+            .await
+            .expect("no panic");
     assert!(text.contains("failed to wait for apiserver being healthy"), "{text}");
     one.stop().await;
     other.stop().await;
@@ -101,7 +110,13 @@ struct Process(std::process::Child, PathBuf);
 impl Process {
     fn start(kubeconfig: &Path, log: PathBuf, args: &[&str]) -> Self {
         let file = std::fs::File::create(&log).expect("writable");
-        let child = Command::new(binary()).arg("--kubeconfig").arg(kubeconfig).args(args).stderr(Stdio::from(file)).spawn().expect("the binary starts");
+        let child = Command::new(binary())
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .args(args)
+            .stderr(Stdio::from(file))
+            .spawn()
+            .expect("the binary starts");
         Self(child, log)
     }
 
@@ -132,7 +147,13 @@ async fn until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
 async fn two_managers_with_one_identity_never_both_lead() {
     let cluster = cluster("identity", false).await;
     let dir = scratch("identity-logs");
-    let args = ["--secure-port=0", "--leader-elect-identity=same", "--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s", "--leader-elect-retry-period=500ms"];
+    let args = [
+        "--secure-port=0",
+        "--leader-elect-identity=same",
+        "--leader-elect-lease-duration=4s",
+        "--leader-elect-renew-deadline=3s",
+        "--leader-elect-retry-period=500ms",
+    ];
     let one = Process::start(cluster.kubeconfig(), dir.join("one"), &args);
     assert!(until(Duration::from_secs(20), || one.log().contains("leading")).await, "{}", one.log());
     let two = Process::start(cluster.kubeconfig(), dir.join("two"), &args);
@@ -174,7 +195,9 @@ async fn absurd_replicas_do_not_slow_others_down() {
 async fn a_template_with_a_quarter_mebibyte_of_annotations_rolls_out() {
     let cluster = cluster("annotations", true).await;
     let admin = cluster.admin("tests");
-    admin.create(DEPLOYMENTS, &deployment("heavy", 2, &json!({"example.com/weight": "x".repeat(256 * 1024 - 100)}))).expect("within the server's limit");
+    admin
+        .create(DEPLOYMENTS, &deployment("heavy", 2, &json!({"example.com/weight": "x".repeat(256 * 1024 - 100)})))
+        .expect("within the server's limit");
     assert!(until(Duration::from_secs(10), || pods(&cluster, "heavy") == 2).await);
     cluster.stop().await;
 }
@@ -198,7 +221,8 @@ fn garbage_server() -> (u16, Arc<AtomicUsize>) {
                     }
                     counted.fetch_add(1, Ordering::Relaxed);
                     let body = if buffer.starts_with(b"GET /healthz") { "ok" } else { "\u{fffd}]]{\"kind\":7,,,\n\n{\"items\":" };
-                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                     if stream.write_all(answer.as_bytes()).is_err() {
                         return;
                     }

@@ -1,5 +1,7 @@
 //! Stories and recorded behaviours, as tests.
 
+mod bad_input;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -8,14 +8,15 @@ use tokio::process::Child;
 
 use crate::behaviours::Broken;
 
-/// Where a program of the workspace is, freshly built. With `EVENKEEL_BUILT` set whoever calls has built it.
+/// Where a program of the workspace is, freshly built (all are, as by every command here: another selection would build the dependencies
+/// anew). With `EVENKEEL_BUILT` set whoever calls has built it.
 ///
 /// # Errors
 /// When it cannot be built.
-pub fn built(package: &str, program: &str) -> Result<PathBuf, Broken> {
+pub fn built(program: &str) -> Result<PathBuf, Broken> {
     if std::env::var_os("EVENKEEL_BUILT").is_none() {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo).args(["build", "--quiet", "--package", package, "--bin", program]).status();
+        let status = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bins"]).status();
         if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
             return Err(Broken(format!("{program} cannot be built: {status:?}")));
         }

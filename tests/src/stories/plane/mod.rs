@@ -131,7 +131,7 @@ impl Plane {
     /// When it cannot be started.
     pub fn manager(&self, folder: &Path, log: &str) -> Result<Child, Broken> {
         let mut command = match &self.program {
-            None => Command::new(built("evenkeel-manager", "evenkeel")?),
+            None => Command::new(built("evenkeel")?),
             // Loops that evenkeel does not have would find the simulated nodes lacking.
             Some(program) => {
                 let mut command = Command::new(program);
@@ -155,7 +155,7 @@ impl Plane {
 }
 
 fn local(kubeconfig: &Path, manager: bool, folder: &Path) -> Result<Child, Broken> {
-    let mut command = Command::new(built("evenkeel-devcluster", "devcluster")?);
+    let mut command = Command::new(built("devcluster")?);
     command.args(["--port", "0"]).arg("--kubeconfig").arg(kubeconfig);
     if !manager {
         command.arg("--no-manager");
