@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasher, Hash, Hasher},
+    hash::{BuildHasher, Hash},
     sync::{Arc, Mutex, OnceLock, Weak},
 };
 
@@ -94,9 +94,7 @@ impl<T: ?Sized + Hash + Eq> Table<T> {
 
 /// A fixed-key hash: the order of buckets never depends on chance.
 fn fingerprint(value: &(impl Hash + ?Sized)) -> u64 {
-    let mut hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().build_hasher();
-    value.hash(&mut hasher);
-    hasher.finish()
+    std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(value)
 }
 
 impl Pool {
