@@ -12,9 +12,11 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
     let start = Instant::now();
     let mut parts = Parts::default();
     parts.part("format", || program::run(&mut program::cargo(&["fmt", "--all", "--check"])));
-    parts.part("lints", || program::run(&mut program::cargo(&["clippy", "--workspace", "--all-targets", "--quiet"])));
+    parts.part("lints", || {
+        program::run(&mut program::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))
+    });
     // All targets at once, so that the programs share every dependency with the tests and nothing is built twice.
-    let built = parts.part("build", || program::build(&["--all-targets", "--quiet"]));
+    let built = parts.part("build", || program::build(&["--all-targets", "--quiet", "--", "--deny", "warnings"]));
     if built {
         let tools = kubectl::find();
         parts.part("unit, property and black-box tests, recorded behaviours", || {

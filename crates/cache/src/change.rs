@@ -2,6 +2,8 @@ use std::{any::Any, sync::Arc};
 
 use evenkeel_api::{Kind, Meta, Object};
 
+use crate::store::BeforeAfter;
+
 type Shared = Arc<dyn Any + Send + Sync>;
 
 /// One step of a kind's log as listeners see it: an object came, changed, or went.
@@ -26,7 +28,7 @@ impl Change {
     }
 
     /// Before and after, when the change is about a `T`. A deletion's "before" is the last known state.
-    pub fn of<T: Object>(&self) -> Option<(Option<Arc<T>>, Option<Arc<T>>)> {
+    pub fn of<T: Object>(&self) -> Option<BeforeAfter<T>> {
         let cast = |side: &Option<Shared>| side.clone().and_then(|s| s.downcast::<T>().ok());
         (std::ptr::eq(self.kind, T::resource())).then(|| (cast(&self.old), cast(&self.new)))
     }

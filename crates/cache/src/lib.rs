@@ -14,4 +14,4 @@ mod store;
 pub use cache::{AnyStore, Cache, Ingested, Stats, Stores};
 pub use change::Change;
 pub use freshness::{Owner, Wait};
-pub use store::{Entry, Refused, Store};
+pub use store::{BeforeAfter, Entry, Refused, Store};

@@ -67,11 +67,17 @@ pub struct Store<T> {
     namespaces: BTreeMap<Name, LabelIndex<T>>,
 }
 
+/// An object before and after one step of the log; at least one of them is there.
+pub type BeforeAfter<T> = (Option<Arc<T>>, Option<Arc<T>>);
+
+/// A label: key and value.
+type Pair = (Box<str>, Box<str>);
+
 /// Objects of one namespace by label set. A set shared by ten thousand pods is looked at once.
 #[derive(Debug)]
 struct LabelIndex<T> {
     sets: BTreeMap<Arc<Labels>, Bucket<T>>,
-    pairs: BTreeMap<(Box<str>, Box<str>), BTreeSet<Arc<Labels>>>,
+    pairs: BTreeMap<Pair, BTreeSet<Arc<Labels>>>,
 }
 
 #[derive(Debug)]
@@ -165,7 +171,7 @@ impl<T: Object> Store<T> {
     }
 
     /// Folds one entry in and tells what changed, in order. Deletions carry the last known object.
-    pub fn apply(&mut self, entry: Entry<T>) -> Result<Vec<(Option<Arc<T>>, Option<Arc<T>>)>, Refused> {
+    pub fn apply(&mut self, entry: Entry<T>) -> Result<Vec<BeforeAfter<T>>, Refused> {
         match entry {
             Entry::Bookmark(version) => {
                 self.advance(version)?;
@@ -208,7 +214,7 @@ impl<T: Object> Store<T> {
         objects: Vec<T>,
         unreadable: &BTreeSet<Key>,
         reset: bool,
-    ) -> Result<Vec<(Option<Arc<T>>, Option<Arc<T>>)>, Refused> {
+    ) -> Result<Vec<BeforeAfter<T>>, Refused> {
         if version < self.version && !reset {
             return Err(Refused { offered: version, seen: self.version });
         }
@@ -252,7 +258,7 @@ impl<T: Object> Store<T> {
         Ok(())
     }
 
-    fn put(&mut self, object: T) -> Vec<(Option<Arc<T>>, Option<Arc<T>>)> {
+    fn put(&mut self, object: T) -> Vec<BeforeAfter<T>> {
         let new = Arc::new(object);
         let old = self.get(&new.meta().namespace, &new.meta().name).cloned();
         if let Some(old) = &old {

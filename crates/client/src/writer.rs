@@ -297,7 +297,7 @@ fn confirmed(target: &Target, reply: &Reply) -> Done {
         let kind = if kind == FailureKind::NotFound { FailureKind::OwnerGone } else { kind };
         return failed(kind, format!("can't recheck DeletionTimestamp: {message}"));
     }
-    let Some((object, answer)) = reply.json().and_then(|o| Some((answer_of(&o).map(|a| (o, a)))?)) else {
+    let Some((object, answer)) = reply.json().and_then(|o| answer_of(&o).map(|a| (o, a))) else {
         return failed(FailureKind::Other, "can't recheck DeletionTimestamp: the server answered with something that is no object");
     };
     if answer.uid != target.uid {

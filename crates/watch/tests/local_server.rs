@@ -105,6 +105,7 @@ impl Run {
         Self { cache, feed, pods, stop }
     }
 
+    #[allow(clippy::type_complexity)] // two lists to compare, nowhere else named
     fn state(&self) -> (Vec<Arc<Pod>>, Vec<(String, String, u64)>) {
         (self.cache.read().of::<Pod>().iter().cloned().collect(), store::<Deployment>(&self.cache))
     }

@@ -80,7 +80,7 @@ async fn client_certificates_and_tokens_that_are_none_are_told() {
 #[tokio::test]
 async fn a_master_that_is_no_url_is_told() {
     for bad in ["", "not a url", "https://", "unix:///run/x", "https://host:99999", "https://host/?q=1"] {
-        let error = load(&ConnectOptions { kubeconfig: None, master: Some(bad.into()) }).await.err().expect(bad);
+        let error = load(&ConnectOptions { kubeconfig: None, master: Some(bad.into()) }).await.expect_err(bad);
         assert!(matches!(&error, ConnectError::Master(m) if m == bad), "{error:?}");
         assert!(error.to_string().contains("--master"));
     }
