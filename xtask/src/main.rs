@@ -1,4 +1,4 @@
-//! What contributors run: `cargo xtask test`, `story`, `behaviours`, `sim`, `bench`, `gen`, `mutants`.
+//! What contributors run: `cargo xtask test`, `story`, `behaviours`, `sim`, `bench`, `mutants`.
 //!
 //! Lives here: the order in which other programs are called, and the tools that they need ([`kubectl`]). What never does: anything
 //! that takes long to build; the player of stories is the binary `stories` of the tests package, and runs through cargo.
@@ -7,7 +7,6 @@
 
 mod bench;
 mod dev;
-mod generate;
 mod kubectl;
 mod mutants;
 mod process;
@@ -44,7 +43,6 @@ cargo xtask COMMAND
   bench idle|burst [FLAGS]    figures of the real binary, one JSON line each
                               --kubeconfig FILE  a real API server;  --rival BINARY  pair another manager
   mutants [FLAGS]             how many mutants of the loops the tests catch (long)
-  gen [--check]               generated files: writes them, or fails when one is stale
   kubectl                     where kubectl is; fetched below target/ when the machine has none of 1.30 or newer";
 
 fn main() -> ExitCode {
@@ -59,7 +57,6 @@ fn main() -> ExitCode {
         "sim" => sim::run(&rest),
         "bench" => bench::run(&rest),
         "mutants" => mutants::run(&rest),
-        "gen" => generate::run(&rest),
         "kubectl" => kubectl::print(&rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
