@@ -182,30 +182,21 @@ impl<T: Object> Store<T> {
                 Ok(self.put(object))
             }
             Entry::Delete(last) => {
-                self.advance(last.meta().version)?;
-                let known = self.get(&last.meta().namespace, &last.meta().name).filter(|o| o.meta().uid == last.meta().uid).cloned();
-                Ok(known
-                    .into_iter()
-                    .map(|old| {
-                        self.remove(&old);
-                        (Some(old), None)
-                    })
-                    .collect())
+                let meta = last.meta();
+                self.gone(&meta.namespace, &meta.name, Some(&meta.uid), meta.version)
             }
             Entry::Replace { version, objects } => self.replace(version, objects, &BTreeSet::new(), false),
             Entry::Refill { version, objects, unreadable, reset } => self.replace(version, objects, &unreadable, reset),
-            Entry::Gone { key, uid, version } => {
-                self.advance(version)?;
-                let known = self.get(&key.namespace, &key.name).filter(|o| uid.is_none_or(|uid| o.meta().uid == uid)).cloned();
-                Ok(known
-                    .into_iter()
-                    .map(|old| {
-                        self.remove(&old);
-                        (Some(old), None)
-                    })
-                    .collect())
-            }
+            Entry::Gone { key, uid, version } => self.gone(&key.namespace, &key.name, uid.as_ref(), version),
         }
+    }
+
+    /// Takes an object out; with a uid only that life of the name.
+    fn gone(&mut self, namespace: &str, name: &str, uid: Option<&Uid>, version: Version) -> Result<Vec<BeforeAfter<T>>, Refused> {
+        self.advance(version)?;
+        let known = self.get(namespace, name).filter(|o| uid.is_none_or(|uid| o.meta().uid == *uid)).cloned();
+        known.iter().for_each(|old| self.remove(old));
+        Ok(known.into_iter().map(|old| (Some(old), None)).collect())
     }
 
     fn replace(
