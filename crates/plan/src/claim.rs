@@ -37,18 +37,14 @@ pub fn claim<T: Object>(owner: &Meta, selector: &Selector, candidates: impl Into
 }
 
 impl<T: Object> Claims<T> {
-    /// The writes that make it so: releases at once; adoptions only after a live read has found the owner alive, one read however many
-    /// there are. Empty steps where there is nothing to do.
+    /// The writes that make it so, in one step, so that one that fails keeps none of the others from being tried (workloads 1.6.4). Where
+    /// something is to be adopted, a live read has to find the owner alive first: one read however many there are.
     pub fn steps(&self, kind: Kind, owner: &Meta) -> Vec<Vec<Write>> {
-        let mut steps = Vec::new();
-        if !self.release.is_empty() {
-            steps.push(self.release.iter().map(|o| release(T::resource(), o.meta(), owner)).collect());
-        }
-        if !self.adopt.is_empty() {
-            steps.push(vec![Write::ConfirmOwner { target: Target::alive(kind, owner) }]);
-            steps.push(self.adopt.iter().map(|o| adopt(T::resource(), o.meta(), kind, owner)).collect());
-        }
-        steps
+        let releases = self.release.iter().map(|o| release(T::resource(), o.meta(), owner));
+        let adoptions = self.adopt.iter().map(|o| adopt(T::resource(), o.meta(), kind, owner));
+        let confirm = (!self.adopt.is_empty()).then(|| vec![Write::ConfirmOwner { target: Target::alive(kind, owner) }]);
+        let claims: Vec<Write> = releases.chain(adoptions).collect();
+        confirm.into_iter().chain((!claims.is_empty()).then_some(claims)).collect()
     }
 }
 

@@ -21,14 +21,9 @@ pub(crate) fn claims(snap: &Snapshot, deployment: &Deployment) -> Claims<Replica
     }
 }
 
-/// The claim's writes. Releases and adoptions share a step, so that one that fails does not keep the others from being tried (workloads 1.6.4).
+/// The claim's writes.
 pub(crate) fn steps(claims: &Claims<ReplicaSet>, deployment: &Deployment) -> Vec<Vec<Write>> {
-    let mut steps = claims.steps(&DEPLOYMENTS, &deployment.meta);
-    if let [_, _, _] = &steps[..] {
-        let releases = steps.remove(0);
-        steps[1].splice(0..0, releases);
-    }
-    steps
+    claims.steps(&DEPLOYMENTS, &deployment.meta)
 }
 
 /// Whether a failed claim is no error: the object of an adoption is gone, or that of a release is gone or has another uid.

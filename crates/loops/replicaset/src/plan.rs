@@ -20,18 +20,11 @@ pub(crate) fn plan<S: SetKind>(snap: &Snapshot<S>, now: Timestamp) -> Plan {
     Plan { steps, wake_at: status::next_availability(snap, now) }
 }
 
-/// Releases and adoptions, at most a burst of them. Where something is to be adopted, all of them wait for the live read and then go
-/// together, so that one that fails keeps none of the others from being tried (workloads 1.6.4).
+/// Releases and adoptions, at most a burst of them.
 fn claim_steps<S: SetKind>(snap: &Snapshot<S>, set: &S) -> Vec<Vec<Write>> {
     let release: Vec<Arc<Pod>> = snap.claims.release.iter().take(snap.options.burst).cloned().collect();
     let adopt: Vec<Arc<Pod>> = snap.claims.adopt.iter().take(snap.options.burst - release.len()).cloned().collect();
-    let mut steps = Claims { claimed: Vec::new(), adopt, release }.steps(S::resource(), &set.meta);
-    if steps.len() == 3 {
-        let mut together = steps.remove(0);
-        together.append(&mut steps[1]);
-        steps[1] = together;
-    }
-    steps
+    Claims { claimed: Vec::new(), adopt, release }.steps(S::resource(), &set.meta)
 }
 
 /// One step of creates, all with one body. Names are derived, so the same decision taken twice collides instead of doubling.
