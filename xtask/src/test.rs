@@ -16,7 +16,7 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
         program::run(&mut program::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))
     });
     // All targets at once, so that the programs share every dependency with the tests and nothing is built twice.
-    let built = parts.part("build", || program::build(&["--all-targets", "--quiet", "--", "--deny", "warnings"]));
+    let built = parts.part("build", || program::build(&["--all-targets", "--quiet"]));
     if built {
         let tools = kubectl::find();
         parts.part("unit, property and black-box tests, recorded behaviours", || {

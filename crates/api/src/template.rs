@@ -58,9 +58,10 @@ impl Template {
         hasher.finish()
     }
 
-    /// The name part of the ReplicaSet for this template: at most 10 letters, and another one for every collision count (workloads 1.8).
+    /// The name part of the ReplicaSet for this template: always nine letters, and other ones for every collision count (workloads 1.8,
+    /// Better S22).
     pub fn hash(&self, collision_count: Option<i32>) -> String {
-        hash_text(self.canonical().as_bytes(), collision_count)
+        hash_text(self.canonical().as_bytes(), collision_count).split_off(1)
     }
 
     /// The template without the hash label, keys sorted, quantities in one form, and without what means nothing.
@@ -143,7 +144,7 @@ fn write_canonical(value: &Value, field: &str, out: &mut String) {
     }
 }
 
-/// FNV-1a (32 bits), printed in decimal, each digit mapped to a letter that names may have (workloads 1.8).
+/// FNV-1a (32 bits), printed as ten decimal digits, each mapped to a letter that names may have (workloads 1.8).
 fn hash_text(bytes: &[u8], collision_count: Option<i32>) -> String {
     let mut sum: u32 = 2_166_136_261;
     let mut feed = |byte: u8| sum = (sum ^ u32::from(byte)).wrapping_mul(16_777_619);
@@ -151,7 +152,7 @@ fn hash_text(bytes: &[u8], collision_count: Option<i32>) -> String {
     if let Some(count) = collision_count {
         count.to_le_bytes().into_iter().chain([0; 4]).for_each(&mut feed);
     }
-    sum.to_string().bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
+    format!("{sum:010}").bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
 }
 
 #[cfg(test)]
@@ -169,6 +170,15 @@ mod tests {
 
     fn t(v: Value) -> Template {
         Template::new(v)
+    }
+
+    /// Better S22: upstream's hashes have one to ten letters, and the length decides where a long name is cut.
+    #[test]
+    fn every_hash_has_nine_letters() {
+        for n in 0..2000 {
+            let hash = t(json!({"spec": {"containers": [{"name": "c", "image": format!("app:{n}")}]}})).hash(None);
+            assert_eq!(hash.len(), 9, "{hash}");
+        }
     }
 
     #[test]

@@ -121,8 +121,8 @@ fn long_names_are_cut_before_the_hash() {
 #[test]
 fn a_cut_name_stays_a_valid_one() {
     for bad in [".", "-", "..--"] {
-        // Ten letters of hash leave 242; the bad part ends there.
-        let long = format!("{}{bad}{}", "a".repeat(242 - bad.len()), "b".repeat(8));
+        // Nine letters of hash leave 243; the bad part ends there.
+        let long = format!("{}{bad}{}", "a".repeat(243 - bad.len()), "b".repeat(7));
         let (name, made) = body(&Cluster::new(deployment(&long).with("/metadata/name", long.as_str())));
         let hash = made["metadata"]["labels"]["pod-template-hash"].as_str().unwrap();
         let front = name.strip_suffix(&format!("-{hash}")).unwrap();
