@@ -22,6 +22,8 @@ pub struct Accept {
     pub shape: Shape,
     /// As YAML instead of JSON.
     pub yaml: bool,
+    /// In the beta version of `meta.k8s.io`.
+    pub beta: bool,
 }
 
 /// What is asked for.
@@ -35,11 +37,32 @@ pub enum Scope {
     Watch,
 }
 
+impl Accept {
+    /// Puts the version of `meta.k8s.io` that was asked for into a table or a document of metadata.
+    pub fn version(self, doc: &mut serde_json::Value) {
+        if !self.beta {
+            return;
+        }
+        let is_meta = |v: &serde_json::Value| v["apiVersion"] == "meta.k8s.io/v1";
+        if is_meta(doc) {
+            doc["apiVersion"] = "meta.k8s.io/v1beta1".into();
+        }
+        for list in ["rows", "items"] {
+            for row in doc.get_mut(list).and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
+                let v = if list == "rows" { &mut row["object"] } else { row };
+                if is_meta(v) {
+                    v["apiVersion"] = "meta.k8s.io/v1beta1".into();
+                }
+            }
+        }
+    }
+}
+
 /// Reads the `Accept` header. 406 when nothing in it can be served.
 pub fn negotiate(headers: &HeaderMap, scope: Scope) -> Result<Accept, ApiError> {
     let header = headers.get(http::header::ACCEPT).and_then(|h| h.to_str().ok()).unwrap_or("");
     if header.trim().is_empty() {
-        return Ok(Accept { shape: Shape::Plain, yaml: false });
+        return Ok(Accept { shape: Shape::Plain, yaml: false, beta: false });
     }
     let watch = scope == Scope::Watch;
     let mut known = false;
@@ -60,7 +83,7 @@ pub fn negotiate(headers: &HeaderMap, scope: Scope) -> Result<Accept, ApiError> 
                 _ => {}
             }
         }
-        let meta = group == "meta.k8s.io" && version == "v1";
+        let meta = group == "meta.k8s.io" && matches!(version, "v1" | "v1beta1");
         let shape = match kind {
             "" => Shape::Plain,
             "Table" if meta => Shape::Table,
@@ -68,7 +91,7 @@ pub fn negotiate(headers: &HeaderMap, scope: Scope) -> Result<Accept, ApiError> 
             "PartialObjectMetadataList" if meta && scope == Scope::List => Shape::Partial,
             _ => continue,
         };
-        return Ok(Accept { shape, yaml });
+        return Ok(Accept { shape, yaml, beta: version == "v1beta1" && shape != Shape::Plain });
     }
     if !known && !watch && !header.contains("application/vnd.kubernetes.protobuf") {
         let mut e = ApiError::new(

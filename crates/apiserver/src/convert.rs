@@ -8,8 +8,11 @@ use crate::server::Server;
 use crate::store::Stored;
 
 /// The stored document as this resource shows it.
-pub(crate) fn served(_server: &Server, r: &Resource, stored: &Stored) -> Value {
+pub(crate) fn served(server: &Server, r: &Resource, stored: &Stored) -> Value {
     let doc: Value = serde_json::from_slice(&stored.bytes).expect("the store holds what this server encoded");
+    if r.custom {
+        return crate::custom::from_storage(server, r, doc);
+    }
     from_hub(r, doc)
 }
 

@@ -46,6 +46,7 @@ mod sub;
 pub mod table;
 mod view;
 mod write;
+mod yaml;
 
 pub use options::{Chance, Clock, Commit, Observer, Options, SeededChance, WallClock};
 pub use registry::{Registry, Resource, Subresource};

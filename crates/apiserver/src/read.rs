@@ -34,7 +34,7 @@ fn shaped_one(call: &Call<'_>, accept: Accept, doc: Value) -> Value {
     if doc["kind"] == "Status" {
         return doc;
     }
-    match accept.shape {
+    let mut out = match accept.shape {
         Shape::Plain => doc,
         Shape::Partial => partial(&doc),
         Shape::Table => {
@@ -45,7 +45,9 @@ fn shaped_one(call: &Call<'_>, accept: Accept, doc: Value) -> Value {
             }
             t
         }
-    }
+    };
+    accept.version(&mut out);
+    out
 }
 
 /// A table shows its objects in one of three ways.
@@ -74,9 +76,8 @@ pub(crate) fn partial(doc: &Value) -> Value {
 
 /// Encodes an answer as JSON or YAML.
 pub(crate) fn encode(accept: Accept, status: StatusCode, doc: &Value) -> Response {
-    if accept.yaml
-        && let Ok(text) = serde_saphyr::to_string(doc)
-    {
+    if accept.yaml {
+        let text = crate::yaml::emit(doc);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
         return Response { status, headers, body: Body::Full(Bytes::from(text)) };
@@ -143,23 +144,22 @@ fn validate_list_options(call: &Call<'_>, watch: bool) -> Result<(), ApiError> {
         Cause::new("FieldValueNotSupported", "resourceVersionMatch", format!("Unsupported value: {matching:?}: supported values: {list}"))
     };
     let mut causes = Vec::new();
-    if watch && q.opt("sendInitialEvents").is_some() {
-        if matching.is_empty() {
-            causes.push(forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
-        } else if matching != "NotOlderThan" {
-            causes.push(unsupported("\"NotOlderThan\""));
-        }
-        if !cont.is_empty() {
-            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
-        }
-        return list_options_invalid(causes);
-    }
     if watch {
-        if !matching.is_empty() {
+        if q.opt("sendInitialEvents").is_some() {
+            if matching != "NotOlderThan" {
+                causes.push(forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+            }
+        } else if !matching.is_empty() {
             causes.push(forbidden(
                 "resourceVersionMatch",
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             ));
+        }
+        if !matching.is_empty() && matching != "NotOlderThan" {
+            causes.push(unsupported("\"NotOlderThan\""));
+        }
+        if !cont.is_empty() {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
         }
         return list_options_invalid(causes);
     }
@@ -329,7 +329,7 @@ pub(crate) fn respond_list(call: &Call<'_>, accept: Accept, page: &Page) -> Resu
         return Ok(Response::json_bytes(StatusCode::OK, plain_list(r, page)));
     }
     let docs: Vec<Value> = page.items.iter().map(|s| convert::served(call.server, r, s)).collect();
-    let doc = match accept.shape {
+    let mut doc = match accept.shape {
         Shape::Table => {
             let mut t = render(call, &docs);
             t["metadata"] = page.metadata();
@@ -344,6 +344,7 @@ pub(crate) fn respond_list(call: &Call<'_>, accept: Accept, page: &Page) -> Resu
             "items": docs.into_iter().map(|d| if r.custom { d } else { without_type(d) }).collect::<Vec<_>>(),
         }),
     };
+    accept.version(&mut doc);
     Ok(encode(accept, StatusCode::OK, &doc))
 }
 
@@ -436,7 +437,7 @@ pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
         Box::new(ShapedView {
             server: call.server.clone(),
             resource: call.resource.clone(),
-            shape: accept.shape,
+            accept,
             include: match call.query.get("includeObject") {
                 "" => "Metadata".to_owned(),
                 other => other.to_owned(),

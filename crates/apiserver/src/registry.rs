@@ -76,6 +76,8 @@ pub struct Resource {
     pub custom: bool,
     /// Its version is the preferred one of its group.
     pub storage_version: bool,
+    /// Paths of fields that selectors may name, of a custom resource.
+    pub selectable: Vec<String>,
 }
 
 impl Resource {
@@ -222,6 +224,12 @@ impl Registry {
         inner.rebuild();
     }
 
+    /// All versions of a resource, those that are not served too.
+    pub fn all_of(&self, group: &str, plural: &str) -> Vec<Arc<Resource>> {
+        let inner = self.inner.read().expect("no writer of the registry panics");
+        inner.list.iter().filter(|r| r.group == group && r.plural == plural).cloned().collect()
+    }
+
     /// Takes all versions of a custom resource away.
     pub fn remove(&self, group: &str, plural: &str) {
         let mut inner = self.inner.write().expect("no writer of the registry panics");
@@ -312,6 +320,7 @@ fn parse_row(line: &str) -> Resource {
         storage_version: hub.is_none(),
         hub,
         custom: false,
+        selectable: Vec::new(),
         group,
         kind,
     }

@@ -74,15 +74,13 @@ fn answer(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<(), ApiEr
             if token.is_empty() {
                 return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
             }
-            doc["status"] = match call.server.user_of_token(token) {
-                Some(u) => json!({"authenticated": true, "user": user_info(&u)}),
+            // A token is good for this server; asked for others, it is good for none of them.
+            let asked = json::list(doc, "spec.audiences");
+            let good = asked.is_empty() || asked.iter().any(|a| a == AUDIENCE);
+            doc["status"] = match call.server.user_of_token(token).filter(|_| good) {
+                Some(u) => json!({"authenticated": true, "user": user_info(&u), "audiences": [AUDIENCE]}),
                 None => json!({"user": {}, "error": "invalid bearer token"}),
             };
-            if let Some(a) = doc["spec"].get("audiences").cloned()
-                && doc["status"]["authenticated"] == true
-            {
-                doc["status"]["audiences"] = a;
-            }
             Ok(())
         }
         "SelfSubjectRulesReview" => {
@@ -91,11 +89,21 @@ fn answer(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<(), ApiEr
                 return Err(ApiError::bad_request("no namespace on request"));
             }
             let (resources, urls) = rules_review(call, user, &ns);
+            json::put(&mut doc["spec"], "namespace", None);
             doc["status"] = json!({"resourceRules": resources, "nonResourceRules": urls, "incomplete": false});
             Ok(())
         }
         _ => access_review(call, target, doc),
     }
+}
+
+/// Whom tokens of this server are for.
+pub(crate) const AUDIENCE: &str = "https://kubernetes.default.svc";
+
+/// Attributes of a path as messages show them.
+fn path_form(na: &Option<Value>) -> Value {
+    let get = |k: &str| na.as_ref().map_or("", |n| json::text(n, k));
+    json!({"Path": get("path"), "Verb": get("verb")})
 }
 
 /// Whether a user may do something, and why.
@@ -154,7 +162,7 @@ fn access_review(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<()
         (Some(_), Some(_)) => causes.push(Cause::new(
             "FieldValueInvalid",
             "spec.nonResourceAttributes",
-            format!("Invalid value: {}: cannot be specified in combination with resourceAttributes", na.clone().unwrap_or_default()),
+            format!("Invalid value: {}: cannot be specified in combination with resourceAttributes", path_form(&na)),
         )),
         (None, None) => causes.push(Cause::new(
             "FieldValueInvalid",
@@ -182,7 +190,7 @@ fn access_review(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<()
             causes.push(Cause::new(
                 "FieldValueInvalid",
                 "spec.nonResourceAttributes",
-                format!("Invalid value: {}: disallowed on this kind of request", na.clone().unwrap_or_default()),
+                format!("Invalid value: {}: disallowed on this kind of request", path_form(&na)),
             ));
         }
         if ns != call.namespace() {
@@ -194,7 +202,8 @@ fn access_review(call: &Call<'_>, target: &Target, doc: &mut Value) -> Result<()
         }
     }
     if !causes.is_empty() {
-        return Err(ApiError::invalid(&target.served.group, kind, "", &causes));
+        // The reference leaves the kind out.
+        return Err(ApiError::invalid(&target.served.group, "", "", &causes));
     }
     let allowed = match (&ra, &na) {
         (Some(r), _) => {

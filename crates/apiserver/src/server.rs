@@ -97,7 +97,20 @@ impl Server {
     pub fn user_of_token(&self, token: &str) -> Option<UserInfo> {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let (user, until) = tokens.get(token)?;
-        until.is_none_or(|t| self.options.clock.now() < t).then(|| user.clone())
+        if until.is_some_and(|t| self.options.clock.now() >= t) || !self.account_lives(user) {
+            return None;
+        }
+        Some(user.clone())
+    }
+
+    /// The token of a service account is good for as long as that very account is there.
+    fn account_lives(&self, user: &UserInfo) -> bool {
+        let Some((ns, name)) = user.name.strip_prefix("system:serviceaccount:").and_then(|r| r.split_once(':')) else { return true };
+        if user.uid.is_empty() {
+            return true;
+        }
+        let Some(stored) = self.store.get("/serviceaccounts", &key(ns, name)) else { return false };
+        serde_json::from_slice::<serde_json::Value>(&stored.bytes).is_ok_and(|d| d["metadata"]["uid"] == user.uid)
     }
 
     /// Answers one request. Never blocks on anything but short locks.
@@ -127,6 +140,9 @@ impl Server {
                 None => not_found_page(self, req),
             };
         };
+        if resource.custom && !scope_fits(&resource, &route, req) {
+            return not_found_page(self, req);
+        }
         let mut call = Call { server: self, req, query: Query::parse(&req.query), route, resource, warnings: Vec::new() };
         let mut response = match dispatch(&mut call) {
             Ok(r) => r,
@@ -174,8 +190,7 @@ impl Server {
     /// The schema of a resource.
     pub(crate) fn schema(&self, r: &Resource) -> Option<SchemaRef> {
         if r.custom {
-            let c = custom::of(self, &r.group, &r.version, &r.plural)?;
-            return Some(SchemaRef::Custom(c.schema.clone(), c.root));
+            return custom::of_row(self, r).map(SchemaRef::Custom);
         }
         let root = Schema::builtin().find(&r.schema_root())?;
         Some(SchemaRef::Builtin(root))
@@ -193,20 +208,21 @@ pub(crate) enum SchemaRef {
     /// Of a built-in kind.
     Builtin(StructId),
     /// Of a custom kind.
-    Custom(Arc<Schema>, StructId),
+    Custom(Arc<custom::CustomSchema>),
 }
 
 impl SchemaRef {
     pub(crate) fn schema(&self) -> &Schema {
         match self {
             SchemaRef::Builtin(_) => Schema::builtin(),
-            SchemaRef::Custom(s, _) => s,
+            SchemaRef::Custom(c) => &c.schema,
         }
     }
 
     pub(crate) fn root(&self) -> StructId {
         match self {
-            SchemaRef::Builtin(r) | SchemaRef::Custom(_, r) => *r,
+            SchemaRef::Builtin(r) => *r,
+            SchemaRef::Custom(c) => c.root,
         }
     }
 }
@@ -229,6 +245,15 @@ fn not_found_page(server: &Arc<Server>, req: &Request) -> Response {
     let mut r = Response::text(http::StatusCode::NOT_FOUND, "404 page not found\n");
     r.headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     r
+}
+
+/// Whether a path has the scope of a custom resource. For one that has not the reference looks elsewhere, and finds nothing.
+fn scope_fits(r: &Resource, route: &Route<'_>, req: &Request) -> bool {
+    match (r.namespaced, route.namespace) {
+        (false, ns) => ns.is_none(),
+        (true, Some(_)) => true,
+        (true, None) => route.name.is_none() && matches!(req.method, Method::GET | Method::HEAD),
+    }
 }
 
 /// The verb of a request on a resource, as authorization names it.
@@ -259,12 +284,38 @@ const DEPRECATED: &[(&str, &str)] = &[
     ("/componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
 ];
 
+/// What custom resources have not, they have not in words of their own (`customresource_handler.go`).
+fn custom_paths(call: &Call<'_>, verb: &str) -> Result<(), ApiError> {
+    let r = &call.resource;
+    let unsupported = || {
+        let mut e = ApiError::new(405, "MethodNotAllowed", format!("{verb} is not supported on resources of kind \"{}\"", r.qualified()));
+        e.details = crate::status::details(&r.group, &r.plural, "");
+        e
+    };
+    match call.route.subresource {
+        Some(sub) => match r.subresource(sub) {
+            None => Err(ApiError::not_found(r, call.route.name.unwrap_or(""))),
+            Some(s) if !s.verbs.iter().any(|v| v == verb) => Err(unsupported()),
+            Some(_) => Ok(()),
+        },
+        None if verb == "create" && call.route.name.is_none() => custom::lifecycle::refuse_new(call.server, r),
+        None if matches!(verb, "create" | "deletecollection") == call.route.name.is_some() && verb != "get" && verb != "watch" && verb != "list" => {
+            if matches!(verb, "update" | "patch" | "delete") && call.route.name.is_some() { Ok(()) } else { Err(unsupported()) }
+        }
+        None => Ok(()),
+    }
+}
+
 fn dispatch(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let resource = call.resource.clone();
     let Some(verb) = verb(call) else { return Err(ApiError::method_not_allowed()) };
     rbac::check(call, verb)?;
     if let Some((_, text)) = DEPRECATED.iter().find(|(k, _)| *k == resource.storage_key()) {
         call.warnings.push((*text).to_owned());
+    }
+    if let Some(own) = custom::of_row(call.server, &resource) {
+        call.warnings.extend(own.warning.clone());
+        custom_paths(call, verb)?;
     }
     // A cluster-scoped resource has no path below a namespace.
     if !resource.namespaced && call.route.namespace.is_some() {

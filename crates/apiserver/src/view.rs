@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::accept::Shape;
+use crate::accept::{Accept, Shape};
 use crate::read::partial;
 use crate::registry::Resource;
 use crate::server::Server;
@@ -60,7 +60,7 @@ fn bookmark(kind: &str, api_version: &str, empty: &Value, rv: u64, end: bool) ->
 pub(crate) struct ShapedView {
     pub(crate) server: Arc<Server>,
     pub(crate) resource: Arc<Resource>,
-    pub(crate) shape: Shape,
+    pub(crate) accept: Accept,
     pub(crate) include: String,
     /// The columns were sent.
     pub(crate) headed: bool,
@@ -70,7 +70,7 @@ pub(crate) struct ShapedView {
 impl View for ShapedView {
     fn object(&mut self, stored: &Stored) -> Bytes {
         let doc = convert::served(&self.server, &self.resource, stored);
-        let doc = match self.shape {
+        let mut doc = match self.accept.shape {
             Shape::Plain => doc,
             Shape::Partial => partial(&doc),
             Shape::Table => {
@@ -84,13 +84,14 @@ impl View for ShapedView {
                 t
             }
         };
+        self.accept.version(&mut doc);
         Bytes::from(serde_json::to_vec(&doc).expect("a document always encodes"))
     }
     fn is_plain(&self) -> bool {
         false
     }
     fn bookmark(&mut self, rv: u64, end: bool) -> Bytes {
-        match self.shape {
+        match self.accept.shape {
             Shape::Partial => bookmark("PartialObjectMetadata", "meta.k8s.io/v1", &Value::Null, rv, end),
             Shape::Table => {
                 let mut meta = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": {"resourceVersion": rv.to_string()}});

@@ -40,14 +40,22 @@ pub(crate) fn mutate(env: &Env<'_>, target: &Target, doc: &mut Value, old: Optio
 pub(crate) fn validate(env: &Env<'_>, target: &Target, doc: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let r = &target.stored;
     match (r.group.as_str(), r.plural.as_str()) {
-        ("", "pods") if old.is_none() => {
-            limits::check_pod(env, target, doc)?;
-            pod_security::check(env, target, doc)
+        ("", "pods") => {
+            if old.is_none() {
+                limits::check_pod(env, target, doc)?;
+            }
+            pod_security::check_pod(env, target, doc, old)
         }
+        ("", "namespaces") => pod_security::check_namespace(env, target, doc, old),
         ("", "persistentvolumeclaims") if old.is_none() => limits::check_claim(env, target, doc),
         ("rbac.authorization.k8s.io", plural) => crate::rbac::check_escalation(env.server, env.user, env.namespace, plural, doc)
             .map_err(|why| ApiError::forbidden(&target.served, json::text(doc, "metadata.name"), why)),
-        _ => Ok(()),
+        (group, plural) => {
+            if let Some(template) = pod_security::template(group, plural, doc) {
+                pod_security::check_template(env, template);
+            }
+            Ok(())
+        }
     }
 }
 

@@ -142,6 +142,22 @@ pub(crate) fn take_away(list: &mut [Entry], except: Option<usize>, c: &Compariso
     }
 }
 
+/// Whether the entries that a client sent can be read; else those that are there stay (`DecodeManagedFields`).
+fn decodable(doc: &Value) -> bool {
+    let list = json::list(doc, "metadata.managedFields");
+    // One empty entry asks for all to be cleared.
+    if let [only] = list
+        && only.as_object().is_none_or(Map::is_empty)
+    {
+        return true;
+    }
+    list.iter().all(|e| {
+        matches!(json::text(e, "operation"), "Apply" | "Update")
+            && !json::text(e, "apiVersion").is_empty()
+            && json::text(e, "fieldsType") == "FieldsV1"
+    })
+}
+
 /// The entries after an update. `doc` is the new document before admission, `old` the stored one.
 pub(crate) fn updated(
     target: &Target,
@@ -151,7 +167,8 @@ pub(crate) fn updated(
     manager: &str,
     now: jiff::Timestamp,
 ) -> Vec<Entry> {
-    let mut list = match (entries(doc), old) {
+    let sent = if decodable(doc) { entries(doc) } else { Vec::new() };
+    let mut list = match (sent, old) {
         // An empty entry clears the list; no entries mean those that are there.
         (new, _) if new.len() == 1 && new[0].fields.is_empty() && new[0].manager.is_empty() => Vec::new(),
         (new, _) if !new.is_empty() => new,

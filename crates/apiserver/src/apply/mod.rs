@@ -111,8 +111,11 @@ fn merge_once(
     json::put(&mut base["metadata"], "managedFields", None);
     let mut list = old.map(entries).unwrap_or_default();
     if let (true, Some(live)) = (list.is_empty(), &live) {
-        // What nobody is known to own belongs to whoever came before the first apply.
-        let mut fields = fields_of(at, live);
+        // What nobody is known to own belongs to whoever came before the first apply, as if it had been written just now.
+        let mut zero = serde_json::json!({"kind": target.served.kind, "apiVersion": target.served.api_version()});
+        target.served_schema.schema().add_zeros(target.served_schema.root(), &mut zero);
+        let c = compare(at, Some(&zero), Some(live));
+        let mut fields = c.modified.union(&c.added);
         strip(target, sub, &mut fields);
         list.push(Entry {
             manager: "before-first-apply".into(),

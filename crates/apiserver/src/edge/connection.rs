@@ -30,6 +30,9 @@ use crate::{Body, Request, Response, Server, UserInfo, WatchStream};
 /// How long a connection may wait for the head of its next request. Longer than the 90 seconds after which Go's and kube's clients
 /// close idle connections by themselves, so that the server never closes one that a client is about to use.
 const HEAD_LIMIT: Duration = Duration::from_secs(120);
+/// How much of a body that is too large is read all the same, and for how long.
+const DRAIN_LIMIT: usize = 32 * 1024 * 1024;
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Most requests at once on one HTTP/2 connection, watches included.
@@ -150,12 +153,19 @@ impl BodyError {
     }
 }
 
+/// Reads on what will not be used, so that a peer that still writes comes to read the answer.
+async fn drain(mut body: Limited<Incoming>) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(DRAIN_PATIENCE, rest).await;
+}
+
 /// Reads the whole body.
 async fn gather(body: Incoming) -> Result<Bytes, BodyError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
     if body.size_hint().lower() > BODY_LIMIT as u64 {
+        drain(Limited::new(body, DRAIN_LIMIT)).await;
         return Err(BodyError::TooLarge);
     }
     match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY_LIMIT).collect()).await {

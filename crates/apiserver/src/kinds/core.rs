@@ -136,8 +136,6 @@ pub(crate) const LIMIT_RANGE: Rules = Rules {
     ..DEFAULT
 };
 
-pub(crate) const RESOURCE_QUOTA: Rules = Rules { ..DEFAULT };
-
 pub(crate) const PERSISTENT_VOLUME: Rules = Rules {
     prepare_create: |doc, env| {
         doc["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": meta::seconds(env.now)});

@@ -27,6 +27,16 @@ pub(crate) fn validate_meta(r: &Resource, doc: &Value, e: &mut Errors) {
     validate_common(r, doc, e);
 }
 
+/// What must hold of the metadata of a resource within another: any name that is a path segment.
+pub(crate) fn validate_embedded_meta(m: &Value, path: &str, e: &mut Errors) {
+    for k in ["name", "generateName"] {
+        let name = json::text(m, k);
+        e.names(&format!("{path}.{k}"), name, meta::path_segment(name));
+    }
+    validate_labels(json::object(m, "labels"), &format!("{path}.labels"), e);
+    validate_annotations(json::object(m, "annotations"), &format!("{path}.annotations"), e);
+}
+
 fn validate_common(r: &Resource, doc: &Value, e: &mut Errors) {
     let meta = &doc["metadata"];
     if let Some(g) = meta["generation"].as_i64() {

@@ -11,6 +11,7 @@ mod networking;
 mod pod;
 mod pod_spec;
 mod pod_volumes;
+mod quota;
 mod service;
 mod warnings;
 
@@ -19,7 +20,7 @@ use std::cell::RefCell;
 use serde_json::Value;
 
 pub(crate) use self::errors::Errors;
-pub(crate) use self::metadata::{validate_meta, validate_meta_update};
+pub(crate) use self::metadata::{validate_embedded_meta, validate_meta, validate_meta_update};
 pub(crate) use self::service::{Allocated, allocate, release, reserve};
 pub(crate) use self::warnings::warnings;
 use crate::registry::Resource;
@@ -62,6 +63,8 @@ pub(crate) struct Rules {
     pub(crate) prepare_update: fn(&mut Value, &Value, &Env<'_>),
     /// Before validation of a status update.
     pub(crate) prepare_status: fn(&mut Value, &Value, &Env<'_>),
+    /// What must hold of a new object besides.
+    pub(crate) validate_create: fn(&Value, &mut Errors, &Env<'_>),
     /// What must always hold.
     pub(crate) validate: fn(&Value, &mut Errors, &Env<'_>),
     /// What must hold between old and new.
@@ -82,22 +85,16 @@ pub(crate) const DEFAULT: Rules = Rules {
     prepare_create: |_, _| {},
     prepare_update: |_, _, _| {},
     prepare_status: |_, _, _| {},
+    validate_create: |_, _, _| {},
     validate: |_, _, _| {},
     validate_update: |_, _, _, _| {},
     validate_status: |_, _, _, _| {},
 };
 
-const CUSTOM: Rules = Rules { unconditional_update: false, status_keeps_meta: CUSTOM_META, validate: crate::custom::validate, ..DEFAULT };
-
-/// A status write of a custom object touches no metadata.
-const CUSTOM_META: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
-
-const DEFINITION: Rules = Rules { prepare_create: |doc, _| crate::custom::first_status(doc), ..DEFAULT };
-
 /// The rules of a resource.
 pub(crate) fn rules(r: &Resource) -> &'static Rules {
     if r.custom {
-        return &CUSTOM;
+        return &crate::custom::CUSTOM;
     }
     match (r.group.as_str(), r.plural.as_str()) {
         ("", "pods") => &pod::POD,
@@ -118,7 +115,7 @@ pub(crate) fn rules(r: &Resource) -> &'static Rules {
         ("", "events") => &core::EVENT,
         ("", "endpoints") => &core::ENDPOINTS,
         ("", "limitranges") => &core::LIMIT_RANGE,
-        ("", "resourcequotas") => &core::RESOURCE_QUOTA,
+        ("", "resourcequotas") => &quota::RESOURCE_QUOTA,
         ("", "persistentvolumes") => &core::PERSISTENT_VOLUME,
         ("", "persistentvolumeclaims") => &core::PERSISTENT_VOLUME_CLAIM,
         ("policy", "poddisruptionbudgets") => &misc::POD_DISRUPTION_BUDGET,
@@ -130,7 +127,7 @@ pub(crate) fn rules(r: &Resource) -> &'static Rules {
         ("storage.k8s.io", "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments") => &misc::CONDITIONAL,
         ("node.k8s.io", "runtimeclasses") => &misc::RUNTIME_CLASS,
         ("admissionregistration.k8s.io", _) => &misc::CONDITIONAL,
-        ("apiextensions.k8s.io", _) => &DEFINITION,
+        ("apiextensions.k8s.io", _) => &crate::custom::DEFINITION,
         ("discovery.k8s.io", "endpointslices") => &networking::ENDPOINT_SLICE,
         ("networking.k8s.io", "ingresses") => &networking::INGRESS,
         ("networking.k8s.io", "networkpolicies") => &networking::NETWORK_POLICY,
@@ -198,7 +195,10 @@ pub(crate) fn dedup_owners(doc: &mut Value) -> Option<String> {
 /// Told of every commit.
 pub(crate) fn committed(server: &Server, r: &Resource, doc: &Value, deleted: bool) {
     if r.plural == "customresourcedefinitions" {
-        crate::custom::committed(server, r, doc, deleted);
+        crate::custom::lifecycle::committed(server, r, doc, deleted);
+    }
+    if r.custom && deleted {
+        crate::custom::lifecycle::object_gone(server, r);
     }
     if r.group == "rbac.authorization.k8s.io" {
         crate::rbac::forget(server);

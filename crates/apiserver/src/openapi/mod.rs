@@ -10,9 +10,8 @@ mod schemas;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::status::ApiError;
 use crate::{Request, Response, Server};
 
 /// Answers `/openapi/...`; `None`: not one of its paths.
@@ -26,9 +25,6 @@ pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {
     };
     if !server.allows_path(&req.user, "get", &req.path) {
         return Some(crate::discovery::forbidden(req).to_response());
-    }
-    if req.method != Method::GET {
-        return Some(ApiError::method_not_allowed().to_response());
     }
     let Some(document) = document else {
         return Some(Response::text(StatusCode::NOT_FOUND, "404 page not found\n"));

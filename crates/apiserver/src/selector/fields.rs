@@ -48,6 +48,18 @@ pub fn values(storage_key: &str, doc: &Value) -> Box<[Box<str>]> {
     selectable(storage_key).iter().map(|f| value(storage_key, f, doc)).collect()
 }
 
+/// The values of a custom object's selectable fields.
+pub fn custom_values(paths: &[String], doc: &Value) -> Box<[Box<str>]> {
+    paths
+        .iter()
+        .map(|p| match json::at(doc, p) {
+            None | Some(Value::Null) => "".into(),
+            Some(Value::String(s)) => s.as_str().into(),
+            Some(other) => other.to_string().into(),
+        })
+        .collect()
+}
+
 fn value(storage_key: &str, field: &str, doc: &Value) -> Box<str> {
     let path = match (storage_key, field) {
         ("/events", "source") => {
@@ -123,7 +135,8 @@ impl FieldSelector {
 
     /// Reads a selector for a resource. The error is a text for people.
     pub fn parse(text: &str, resource: &Resource) -> Result<Self, String> {
-        let known = selectable(&resource.storage_key());
+        let own: Vec<&str> = resource.selectable.iter().map(String::as_str).collect();
+        let known = if resource.custom { &own[..] } else { selectable(&resource.storage_key()) };
         let mut terms = Vec::new();
         for part in split(text) {
             if part.is_empty() {

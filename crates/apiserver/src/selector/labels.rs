@@ -59,6 +59,9 @@ impl LabelSelector {
         if tokens.is_empty() {
             return Ok(Self::default());
         }
+        if !matches!(p.peek(), Some(Token::Word(_) | Token::Not)) {
+            return Err(BadSelector(format!("found '{}', expected: !, identifier, or 'end of string'", show(p.peek()))));
+        }
         loop {
             let one = p.requirement().map_err(|e| BadSelector(format!("unable to parse requirement: {}", e.0)))?;
             requirements.push(one);
@@ -159,6 +162,7 @@ impl Requirement {
 enum Token {
     Word(String),
     Equal,
+    DoubleEqual,
     NotEqual,
     Not,
     Comma,
@@ -173,6 +177,7 @@ fn show(t: Option<&Token>) -> &str {
         None => "",
         Some(Token::Word(w)) => w,
         Some(Token::Equal) => "=",
+        Some(Token::DoubleEqual) => "==",
         Some(Token::NotEqual) => "!=",
         Some(Token::Not) => "!",
         Some(Token::Comma) => ",",
@@ -202,6 +207,7 @@ fn lex(text: &str) -> Vec<Token> {
                     '<' => Token::Less,
                     '!' if followed => Token::NotEqual,
                     '!' => Token::Not,
+                    _ if followed => Token::DoubleEqual,
                     _ => Token::Equal,
                 });
                 if followed && matches!(c, '=' | '!') {
@@ -258,10 +264,10 @@ impl<'a> Parser<'a> {
             return Ok(Requirement { key, op, values: Vec::new() });
         }
         let (op, values) = match self.next() {
-            Some(Token::Equal) => (Op::In, vec![self.value()]),
-            Some(Token::NotEqual) => (Op::NotIn, vec![self.value()]),
-            Some(Token::Greater) => (Op::Greater, vec![self.value()]),
-            Some(Token::Less) => (Op::Less, vec![self.value()]),
+            Some(Token::Equal | Token::DoubleEqual) => (Op::In, vec![self.checked_value()?]),
+            Some(Token::NotEqual) => (Op::NotIn, vec![self.checked_value()?]),
+            Some(Token::Greater) => (Op::Greater, vec![self.checked_value()?]),
+            Some(Token::Less) => (Op::Less, vec![self.checked_value()?]),
             Some(Token::Word(w)) if w == "in" => (Op::In, self.values()?),
             Some(Token::Word(w)) if w == "notin" => (Op::NotIn, self.values()?),
             other => {
@@ -291,6 +297,14 @@ impl<'a> Parser<'a> {
             }
             // `a=` compares with the empty text.
             _ => String::new(),
+        }
+    }
+
+    /// The value of an equality or comparison: a word, or nothing before a comma or the end.
+    fn checked_value(&mut self) -> Result<String, BadSelector> {
+        match self.peek() {
+            None | Some(Token::Comma | Token::Word(_)) => Ok(self.value()),
+            other => Err(BadSelector(format!("found '{}', expected: identifier", show(other)))),
         }
     }
 

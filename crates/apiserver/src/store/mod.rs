@@ -74,12 +74,14 @@ struct Log {
     first: u64,
     /// Events at or before this revision may be gone.
     floor: u64,
+    /// Watches begin at this revision at the earliest: when the resource came to be.
+    since: u64,
     tell: notify::Sender<u64>,
 }
 
 impl Log {
     fn new(floor: u64) -> Self {
-        Log { items: BTreeMap::new(), events: VecDeque::new(), first: 0, floor, tell: notify::channel(0).0 }
+        Log { items: BTreeMap::new(), events: VecDeque::new(), first: 0, floor, since: 0, tell: notify::channel(0).0 }
     }
 
     fn forget(&mut self, n: usize) {
@@ -230,14 +232,26 @@ impl Store {
         }
     }
 
+    /// Begins a resource: what was before now cannot be watched.
+    pub fn begin(&self, log: &str) {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let (floor, rv) = (inner.compacted, inner.rv);
+        let l = inner.logs.entry(log.to_owned()).or_insert_with(|| Log::new(floor));
+        if l.since == 0 || l.items.is_empty() && l.events.is_empty() {
+            l.since = rv;
+        }
+    }
+
     /// Where a watch that has seen everything up to `rv` begins, and its alarm.
     pub fn position_after(&self, log: &str, rv: u64) -> Result<(u64, notify::Receiver<u64>), Compacted> {
         let mut guard = self.lock();
         let inner = &mut *guard;
         let floor = inner.compacted;
         let l = inner.logs.entry(log.to_owned()).or_insert_with(|| Log::new(floor));
-        if rv < l.floor || rv < inner.compacted {
-            return Err(Compacted { oldest: l.floor.max(inner.compacted) });
+        let oldest = l.floor.max(l.since).max(inner.compacted);
+        if rv < oldest {
+            return Err(Compacted { oldest });
         }
         let at = l.events.partition_point(|e| e.rv <= rv) as u64;
         Ok((l.first + at, l.tell.subscribe()))

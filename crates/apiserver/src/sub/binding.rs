@@ -38,10 +38,14 @@ pub(crate) fn bind(call: &Call<'_>, name: &str, doc: &Value, dry_run: bool) -> R
     };
     let uid = json::text(doc, "metadata.uid");
     if !uid.is_empty() && uid != json::text(&pod, "metadata.uid") {
-        return Err(conflict(format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            json::text(&pod, "metadata.uid")
-        )));
+        return Err(ApiError::conflict(
+            &pods,
+            name,
+            format!(
+                "StorageError: invalid object, Code: 4, Key: /registry/pods/{k}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                json::text(&pod, "metadata.uid")
+            ),
+        ));
     }
     if pod["metadata"].get("deletionTimestamp").is_some() {
         return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));

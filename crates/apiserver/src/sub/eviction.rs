@@ -25,7 +25,7 @@ pub(crate) fn evict(call: &mut Call<'_>) -> Result<Response, ApiError> {
         return Err(ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a Eviction: unknown conversion")));
     }
     let have = json::text(&body.doc, "metadata.name");
-    if !have.is_empty() && have != name {
+    if have != name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
     let mut options = match body.doc.get("deleteOptions") {
@@ -43,6 +43,7 @@ pub(crate) fn evict(call: &mut Call<'_>) -> Result<Response, ApiError> {
         ask_budgets(call, &pod, &name, options.dry_run)?;
     }
     if !options.dry_run {
+        options.check_eviction(&pod, &name)?;
         mark_disrupted(call, &pods, &k, pod);
     }
     delete_one(&server, &pods, &k, &name, &options)?;
@@ -61,6 +62,7 @@ fn mark_disrupted(call: &Call<'_>, pods: &Target, k: &str, mut pod: Value) {
     let list = status.entry("conditions").or_insert_with(|| json!([]));
     if let Some(list) = list.as_array_mut() {
         match list.iter().position(|c| c["type"] == "DisruptionTarget") {
+            Some(i) if ["status", "reason", "message"].iter().all(|k| list[i][*k] == condition[*k]) => return,
             Some(i) => list[i] = condition,
             None => list.push(condition),
         }

@@ -3,9 +3,9 @@
 pub(crate) mod binding;
 mod eviction;
 mod scale;
+mod streams;
 mod token;
 
-use http::StatusCode;
 use serde_json::Value;
 
 use crate::json;
@@ -25,14 +25,15 @@ pub(crate) fn dispatch(call: &mut Call<'_>, sub: &str, verb: &str) -> Result<Res
             let body = write::read_body(call.req)?;
             let doc = write::decode_body(call, &target, body, opts.validation)?;
             let name = call.route.name.unwrap_or("").to_owned();
+            if json::text(&doc, "metadata.name") != name {
+                return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+            }
             binding::bind(call, &name, &doc, opts.dry_run)
         }
         "eviction" => eviction::evict(call),
         "token" => token::issue(call),
-        "log" => log(call),
-        "exec" | "attach" | "portforward" | "proxy" => {
-            Err(ApiError::new(501, "NotImplemented", format!("{sub} is not available: the nodes of this control plane are simulated")))
-        }
+        "log" => streams::log(call),
+        "exec" | "attach" | "portforward" | "proxy" => streams::connect(call, sub),
         _ => match verb {
             "get" => read::get(call),
             "update" => write::update::update(call),
@@ -46,22 +47,6 @@ pub(crate) fn dispatch(call: &mut Call<'_>, sub: &str, verb: &str) -> Result<Res
 fn sub_target(call: &Call<'_>, group: &str, version: &str, plural: &str) -> Result<write::Target, ApiError> {
     let r = call.server.registry.get(group, version, plural).ok_or_else(ApiError::no_such_path)?;
     write::Target::of(call.server, &r)
-}
-
-/// A made-up log that says so.
-fn log(call: &Call<'_>) -> Result<Response, ApiError> {
-    let name = call.route.name.unwrap_or("");
-    let Some((_, pod)) = write::load(call.server, &call.resource, &call.key(name)) else {
-        return Err(ApiError::not_found(&call.resource, name));
-    };
-    if json::text(&pod, "spec.nodeName").is_empty() {
-        return Ok(Response {
-            status: StatusCode::NO_CONTENT,
-            headers: http::HeaderMap::new(),
-            body: crate::request::Body::Full(bytes::Bytes::new()),
-        });
-    }
-    Ok(Response::text(StatusCode::OK, format!("pod {name} runs on a simulated node: there is no process behind this log\n")))
 }
 
 /// What a write of a subresource other than status may change: everything else comes from the stored object.

@@ -11,7 +11,7 @@ use crate::read::object_response;
 use crate::request::Response;
 use crate::schema::Schema;
 use crate::selector::labels::LabelSelector;
-use crate::server::Call;
+use crate::server::{Call, SchemaRef};
 use crate::status::ApiError;
 use crate::write::{Target, load, media_type, read_body, read_json, read_yaml, update, write_options};
 
@@ -23,6 +23,10 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
     let k = call.key(&name);
     if verb == "get" {
         let Some((_, doc)) = load(&server, &target.stored, &k) else { return Err(ApiError::not_found(&target.served, &name)) };
+        let places = Places::of(&target);
+        if json::at(&doc, places.replicas).is_none() && target.served.custom {
+            return Err(places.missing());
+        }
         return object_response(call, StatusCode::OK, scale_of(&target, &doc));
     }
     let kind = if verb == "patch" { "PatchOptions" } else { "UpdateOptions" };
@@ -58,10 +62,10 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
             "application/apply-patch+yaml" => {
                 let config = read_yaml(&call.req.body)?.doc;
                 // Applying a scale applies the replicas of the parent.
-                let parent = json!({
-                    "kind": target.served.kind, "apiVersion": target.served.api_version(),
-                    "metadata": {"name": name}, "spec": {"replicas": config["spec"]["replicas"]},
+                let mut parent = json!({
+                    "kind": target.served.kind, "apiVersion": target.served.api_version(), "metadata": {"name": name},
                 });
+                set(&mut parent, Places::of(&target).replicas, config["spec"]["replicas"].clone());
                 let merged = apply::merge(call, &target, Some(&old), &parent, &opts)?;
                 owned = Some(merged.owned);
                 let mut s = current.clone();
@@ -76,8 +80,12 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
         },
     };
     check(&scale, &old, &name, &target)?;
+    if target.served.custom && scale["spec"].get("replicas").is_none() && json::at(&old, Places::of(&target).replicas).is_none() {
+        let path = Places::of(&target).replicas;
+        return Err(ApiError::bad_request(format!("the spec replicas field \".{path}\" cannot be empty")));
+    }
     let mut doc = old.clone();
-    doc["spec"]["replicas"] = json::int(&scale, "spec.replicas").unwrap_or(0).into();
+    set(&mut doc, Places::of(&target).replicas, json::int(&scale, "spec.replicas").unwrap_or(0).into());
     let rv = json::text(&scale, "metadata.resourceVersion");
     if rv.is_empty() {
         json::put(&mut doc["metadata"], "resourceVersion", None);
@@ -129,6 +137,44 @@ fn check(scale: &Value, old: &Value, name: &str, target: &Target) -> Result<(), 
     Ok(())
 }
 
+/// Where an object keeps what its scale shows: custom kinds say it in their definition.
+struct Places<'a> {
+    replicas: &'a str,
+    observed: &'a str,
+    /// A text; `None`: made from `spec.selector`.
+    selector: Option<&'a str>,
+}
+
+impl<'a> Places<'a> {
+    fn of(target: &'a Target) -> Places<'a> {
+        if let SchemaRef::Custom(own) = &target.served_schema
+            && let Some(scale) = &own.scale
+        {
+            let path = |k: &str| json::text(scale, k).trim_start_matches('.');
+            return Places { replicas: path("specReplicasPath"), observed: path("statusReplicasPath"), selector: Some(path("labelSelectorPath")) };
+        }
+        Places { replicas: "spec.replicas", observed: "status.replicas", selector: None }
+    }
+
+    fn missing(&self) -> ApiError {
+        let text = format!("the spec replicas field \".{}\" does not exist", self.replicas);
+        let mut e = ApiError::new(500, "InternalError", format!("Internal error occurred: {text}"));
+        e.details = json!({"causes": [{"message": text}]});
+        e
+    }
+}
+
+/// Sets the value at a dotted path.
+fn set(doc: &mut Value, path: &str, value: Value) {
+    match path.split_once('.') {
+        Some((first, rest)) => {
+            json::object_mut(doc, first);
+            set(&mut doc[first], rest, value);
+        }
+        None => json::put(doc, path, Some(value)),
+    }
+}
+
 fn scale_of(target: &Target, doc: &Value) -> Value {
     let m = &doc["metadata"];
     let mut meta = json!({});
@@ -137,14 +183,14 @@ fn scale_of(target: &Target, doc: &Value) -> Value {
             meta[k] = v.clone();
         }
     }
-    let replicas = json::int(doc, "spec.replicas").unwrap_or(0);
-    let selector = if target.stored.plural == "replicationcontrollers" {
-        LabelSelector::from_map(doc["spec"].get("selector"))
-    } else {
-        LabelSelector::from_value(doc["spec"].get("selector"))
+    let places = Places::of(target);
+    let replicas = json::int(doc, places.replicas).unwrap_or(0);
+    let mut status = json!({"replicas": json::int(doc, places.observed).unwrap_or(0)});
+    let text = match places.selector {
+        Some(path) => json::text(doc, path).to_owned(),
+        None if target.stored.plural == "replicationcontrollers" => LabelSelector::from_map(doc["spec"].get("selector")).to_string(),
+        None => LabelSelector::from_value(doc["spec"].get("selector")).to_string(),
     };
-    let mut status = json!({"replicas": json::int(doc, "status.replicas").unwrap_or(0)});
-    let text = selector.to_string();
     if !text.is_empty() {
         status["selector"] = text.into();
     }

@@ -72,7 +72,7 @@ pub(crate) fn issue(call: &mut Call<'_>) -> Result<Response, ApiError> {
         tokens.insert(token.clone(), (user, Some(until)));
     }
     let spec = json::object_mut(&mut doc, "spec");
-    spec.entry("audiences").or_insert_with(|| json!(["https://kubernetes.default.svc"]));
+    spec.entry("audiences").or_insert_with(|| json!([crate::reviews::AUDIENCE]));
     spec.entry("boundObjectRef").or_insert(Value::Null);
     spec.insert("expirationSeconds".into(), seconds.into());
     let answer = json!({

@@ -33,28 +33,19 @@ pub(super) fn cells(object: &Value, asked: &[Value], now: Timestamp) -> Vec<Valu
     }
     cells.extend(asked.iter().map(|c| {
         let found = find(object, text(c, "/jsonPath"));
-        let Some(first) = found.first() else { return Value::Null };
+        // Only the first of several values is shown.
+        let Some(first) = found.first().filter(|v| !v.is_null() || text(c, "/type") == "string") else { return Value::Null };
         match text(c, "/type") {
             "integer" => first.as_i64().or_else(|| first.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from),
-            "number" => {
-                if first.is_number() {
-                    (*first).clone()
-                } else {
-                    Value::Null
-                }
-            }
-            "boolean" => {
-                if first.is_boolean() {
-                    (*first).clone()
-                } else {
-                    Value::Null
-                }
-            }
+            "number" if first.is_number() => (*first).clone(),
+            "boolean" if first.is_boolean() => (*first).clone(),
             "date" => match first.as_str() {
-                Some(time) => since(&serde_json::json!({"t": time}), "/t", now).into(),
+                Some(time) if time.parse::<Timestamp>().is_ok() => since(&serde_json::json!({ "t": time }), "/t", now).into(),
+                Some(_) => "<invalid>".into(),
                 None => Value::Null,
             },
-            _ => found.iter().map(|value| shown(value)).collect::<Vec<_>>().join(" ").into(),
+            "string" => shown(first).into(),
+            _ => Value::Null,
         }
     }));
     cells
@@ -63,7 +54,7 @@ pub(super) fn cells(object: &Value, asked: &[Value], now: Timestamp) -> Vec<Valu
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Null => String::new(),
+        Value::Null => "<nil>".to_owned(),
         other => other.to_string(),
     }
 }

@@ -63,6 +63,7 @@ pub(crate) fn create_document(
     let mut errors = Errors::default();
     kinds::validate_meta(&r, &doc, &mut errors);
     (rules.validate)(&doc, &mut errors, &env);
+    (rules.validate_create)(&doc, &mut errors, &env);
     let name = json::text(&doc, "metadata.name").to_owned();
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));

@@ -82,6 +82,28 @@ impl DeleteOptions {
         Ok(options)
     }
 
+    /// The preconditions of an eviction, in its own words.
+    pub(crate) fn check_eviction(&mut self, pod: &Value, name: &str) -> Result<(), ApiError> {
+        let conflict = |what: &str, want: &str, have: &str, tail: &str| {
+            let mut e = ApiError::new(
+                409,
+                "Conflict",
+                format!("Operation cannot be fulfilled on Pod {name:?}: the {what} in the precondition ({want}) does not match the {what} in record ({have}). The object might have been {tail}"),
+            );
+            e.details = crate::status::details("", "Pod", name);
+            e
+        };
+        let have = json::text(pod, "metadata.uid");
+        if let Some(want) = self.uid.as_deref().filter(|w| *w != have) {
+            return Err(conflict("UID", want, have, "deleted and then recreated"));
+        }
+        let have = json::text(pod, "metadata.resourceVersion");
+        if let Some(want) = self.rv.take().filter(|w| *w != have) {
+            return Err(conflict("ResourceVersion", &want, have, "modified"));
+        }
+        Ok(())
+    }
+
     fn validate(&self, dry: &[&str]) -> Result<(), ApiError> {
         let mut causes = Vec::new();
         if self.policy.is_some() && self.orphan.is_some() {
@@ -146,6 +168,14 @@ pub(crate) fn delete_one(
     let mut doc = old.clone();
     let marked = doc["metadata"].get("deletionTimestamp").is_some();
     let now = server.options.clock.now();
+    let definition = r.plural == "customresourcedefinitions";
+    if definition && !marked {
+        crate::custom::lifecycle::begin_deletion(server, &mut doc);
+        if !options.dry_run {
+            doc = commit(server, r, k, doc, false);
+        }
+        return Ok((doc, false));
+    }
     let mut changed = apply_finalizers(r, &mut doc, options);
     let mut wait = false;
     if r.graceful {

@@ -117,7 +117,7 @@ fn manager_of(req: &Request) -> String {
 /// A body that was read.
 pub(crate) struct ReadBody {
     pub(crate) doc: Value,
-    /// Keys that occur twice.
+    /// What is wrong with keys that occur twice.
     pub(crate) duplicates: Vec<String>,
 }
 
@@ -151,7 +151,9 @@ pub(crate) fn read_body(req: &Request) -> Result<ReadBody, ApiError> {
 /// Reads JSON.
 pub(crate) fn read_json(body: &[u8]) -> Result<ReadBody, ApiError> {
     match json::parse(body) {
-        Ok((doc @ Value::Object(_), duplicates)) => Ok(ReadBody { doc, duplicates }),
+        Ok((doc @ Value::Object(_), duplicates)) => {
+            Ok(ReadBody { doc, duplicates: duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect() })
+        }
         Ok((Value::Null, _)) => Ok(ReadBody { doc: Value::Object(serde_json::Map::new()), duplicates: Vec::new() }),
         Ok(_) => {
             Err(ApiError::bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct"))
@@ -166,8 +168,8 @@ pub(crate) fn read_yaml(body: &[u8]) -> Result<ReadBody, ApiError> {
         return read_json(body);
     }
     let text = std::str::from_utf8(body).map_err(|e| ApiError::bad_request(format!("error parsing YAML: {e}")))?;
-    match serde_saphyr::from_str::<Value>(text) {
-        Ok(doc @ Value::Object(_)) => Ok(ReadBody { doc, duplicates: Vec::new() }),
+    match crate::yaml::parse(text) {
+        Ok((doc @ Value::Object(_), duplicates)) => Ok(ReadBody { doc, duplicates }),
         Ok(_) => Err(ApiError::bad_request("error parsing YAML: no document")),
         Err(e) => Err(ApiError::bad_request(format!("error converting YAML to JSON: {e}"))),
     }
@@ -185,6 +187,8 @@ impl Target {
     pub(crate) fn of(server: &Server, r: &Arc<Resource>) -> Result<Target, ApiError> {
         let stored = match &r.hub {
             None => r.clone(),
+            // Custom objects are written in the version that was asked for, and stored in the other.
+            Some(_) if r.custom => r.clone(),
             Some((g, v)) => server.registry.get(g, v, &r.plural).ok_or_else(ApiError::no_such_path)?,
         };
         let none = || ApiError::new(500, "InternalError", format!("no schema for {}", r.qualified()));
@@ -203,6 +207,10 @@ impl Target {
     /// What the schema does not know comes back as texts such as `unknown field "spec.foo"`.
     pub(crate) fn decode(&self, server: &Server, doc: Value) -> Result<(Value, Vec<String>), WrongType> {
         let mut findings = Findings { keep_unknown: server.options.keep_unknown_fields, ..Findings::default() };
+        if let SchemaRef::Custom(own) = &self.served_schema {
+            let doc = own.decode(doc, &mut findings)?;
+            return Ok((doc, findings.unknown.iter().map(|p| format!("unknown field {p:?}")).collect()));
+        }
         let schema = self.served_schema.schema();
         let mut doc = schema.decode(self.served_schema.root(), doc, &mut findings)?;
         schema.apply_defaults(self.served_schema.root(), &mut doc);
@@ -227,13 +235,16 @@ pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, 
     let (mut doc, duplicates) = (body.doc, body.duplicates);
     let text = |doc: &Value, k: &str| doc.get(k).and_then(Value::as_str).unwrap_or("").to_owned();
     let (kind, version) = (text(&doc, "kind"), text(&doc, "apiVersion"));
+    if version.matches('/').count() > 1 {
+        return Err(unrecognized(&call.req.body, &r.kind, &format!("unexpected GroupVersion string: {version}")));
+    }
     check_type(call.server, &r, &kind, &version)?;
+    let other = (r.custom && !kind.is_empty() && kind != r.kind).then_some(kind);
     json::put(&mut doc, "kind", Some(r.kind.as_str().into()));
     json::put(&mut doc, "apiVersion", Some(api_version.into()));
     let prefix = format!("{} in version {:?} cannot be handled as a {}", r.kind, r.version, r.kind);
     let (doc, unknown) = target.decode(call.server, doc).map_err(|e| ApiError::bad_request(format!("{prefix}: {e}")))?;
-    let duplicates = duplicates.iter().map(|d| format!("duplicate field {d:?}"));
-    let findings: Vec<String> = duplicates.chain(unknown).collect();
+    let findings: Vec<String> = duplicates.into_iter().chain(unknown).collect();
     match validation {
         Validation::Strict if !findings.is_empty() => {
             return Err(ApiError::bad_request(format!("{prefix}: strict decoding error: {}", findings.join(", "))));
@@ -241,7 +252,27 @@ pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, 
         Validation::Warn => call.warnings.extend(findings),
         _ => {}
     }
+    // The kind of a custom object is looked at when it is validated (`ValidateTypeMeta`).
+    if let Some(kind) = other {
+        let cause = Cause::new("FieldValueInvalid", "kind", format!("Invalid value: {kind:?}: must be {}", r.kind));
+        return Err(ApiError::invalid(&r.group, &kind, json::text(&doc, "metadata.name"), &[cause]));
+    }
     Ok(doc)
+}
+
+/// 400 for a body whose kind cannot be told.
+fn unrecognized(body: &[u8], kind: &str, why: &str) -> ApiError {
+    const SHOWN: usize = 30;
+    let head = &body[..body.len().min(SHOWN)];
+    let mut summary = match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(head).into_owned(),
+        Some(_) => head.iter().map(|b| format!("{b:02x}")).collect(),
+    };
+    if body.len() > SHOWN {
+        summary.push_str(" ...");
+    }
+    ApiError::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({summary})"))
 }
 
 fn check_type(server: &Server, r: &Resource, kind: &str, version: &str) -> Result<(), ApiError> {
@@ -254,8 +285,8 @@ fn check_type(server: &Server, r: &Resource, kind: &str, version: &str) -> Resul
     let version = if version.is_empty() { &want } else { version };
     let (g, v) = version.split_once('/').unwrap_or(("", version));
     if r.custom {
-        if !kind_ok {
-            return Err(ApiError::bad_request(format!("the kind in the data ({kind}) does not match the expected kind ({})", r.kind)));
+        if version_ok {
+            return Ok(());
         }
         return Err(ApiError::bad_request(format!(
             "the API version in the data ({version}) does not match the expected API version ({want})"
@@ -303,13 +334,20 @@ pub(crate) fn stored(r: &Resource, key: &str, doc: &mut Value, rv: u64) -> Store
     let labels = json::object(doc, "metadata.labels")
         .map(|m| m.iter().map(|(k, v)| (Box::from(k.as_str()), Box::from(v.as_str().unwrap_or("")))).collect())
         .unwrap_or_default();
-    let fields = fields::values(&r.storage_key(), doc);
+    let fields = if r.custom { fields::custom_values(&r.selectable, doc) } else { fields::values(&r.storage_key(), doc) };
     Stored { key: Arc::from(key), bytes: Bytes::from(bytes), labels, fields }
 }
 
 /// Commits a document and returns it with its resourceVersion. The caller holds the turn.
 pub(crate) fn commit(server: &Server, r: &Resource, key: &str, mut doc: Value, deleted: bool) -> Value {
-    server.store.commit(&r.storage_key(), r, deleted, |rv| stored(r, key, &mut doc, rv));
+    server.store.commit(&r.storage_key(), r, deleted, |rv| {
+        if r.hub.is_none() || !r.custom {
+            return stored(r, key, &mut doc, rv);
+        }
+        doc["metadata"]["resourceVersion"] = rv.to_string().into();
+        let mut kept = crate::custom::to_storage(server, r, &doc);
+        stored(r, key, &mut kept, rv)
+    });
     crate::kinds::committed(server, r, &doc, deleted);
     doc
 }
@@ -317,6 +355,7 @@ pub(crate) fn commit(server: &Server, r: &Resource, key: &str, mut doc: Value, d
 /// The stored document of a key.
 pub(crate) fn load(server: &Server, r: &Resource, key: &str) -> Option<(Arc<Stored>, Value)> {
     let s = server.store.get(&r.storage_key(), key)?;
-    let doc = serde_json::from_slice(&s.bytes).expect("the store holds what this server encoded");
+    let doc: Value = serde_json::from_slice(&s.bytes).expect("the store holds what this server encoded");
+    let doc = if r.custom { crate::custom::from_storage(server, r, doc) } else { doc };
     Some((s, doc))
 }

@@ -169,8 +169,7 @@ fn apply_patch(call: &mut Call<'_>, target: &Target, old: Option<Value>, opts: &
     let r = target.served.clone();
     apply::check_config(call, target, &mut config, &name)?;
     if opts.validation == Validation::Strict && !body.duplicates.is_empty() {
-        let list: Vec<String> = body.duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
-        return Err(ApiError::bad_request(format!("error strict decoding YAML: {}", list.join(", "))));
+        return Err(ApiError::bad_request(format!("error strict decoding YAML: {}", body.duplicates.join(", "))));
     }
     let given_rv = json::text(&config, "metadata.resourceVersion").to_owned();
     let given_uid = json::text(&config, "metadata.uid").to_owned();

@@ -181,7 +181,9 @@ pub(crate) fn change(
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
     }
-    admission::validate(&env, target, &doc, Some(old))?;
+    if !matches!(sub, Some("status" | "scale" | "finalize" | "approval")) {
+        admission::validate(&env, target, &doc, Some(old))?;
+    }
     doc["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     call.warnings.extend(env.warnings.take());
     call.warnings.extend(kinds::warnings(&r, &doc, Some(old)));

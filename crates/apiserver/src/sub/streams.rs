@@ -1,0 +1,101 @@
+//! Logs of pods, and what runs a stream to one: only as far as that goes without a node (registry `core/pod`).
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::json;
+use crate::kinds::Errors;
+use crate::request::{Body, Response};
+use crate::server::Call;
+use crate::status::ApiError;
+use crate::write::load;
+
+/// What a log may be asked for besides the container.
+struct LogOptions {
+    tail: Option<i64>,
+    bytes: Option<i64>,
+    since: Option<i64>,
+}
+
+fn number(call: &Call<'_>, name: &str) -> Result<Option<i64>, ApiError> {
+    match call.query.get(name) {
+        "" => Ok(None),
+        v => v.parse().map(Some).map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax"))),
+    }
+}
+
+fn options(call: &Call<'_>, name: &str) -> Result<LogOptions, ApiError> {
+    let o = LogOptions { tail: number(call, "tailLines")?, bytes: number(call, "limitBytes")?, since: number(call, "sinceSeconds")? };
+    let mut e = Errors::default();
+    e.non_negative("tailLines", o.tail);
+    if let Some(n) = o.bytes.filter(|n| *n < 1) {
+        e.invalid("limitBytes", &n.into(), "must be greater than 0");
+    }
+    match o.since {
+        Some(_) if !call.query.get("sinceTime").is_empty() => {
+            e.forbidden("[]", "at most one of `sinceTime` or `sinceSeconds` may be specified");
+        }
+        Some(n) if n < 1 => e.invalid("sinceSeconds", &n.into(), "must be greater than 0"),
+        _ => {}
+    }
+    let stream = call.query.get("stream");
+    if !matches!(stream, "" | "All" | "Stdout" | "Stderr") {
+        e.unsupported("stream", stream, &["All", "Stderr", "Stdout"]);
+    }
+    if !matches!(stream, "" | "All") && o.tail.is_some() {
+        e.forbidden("[]", "`tailLines` and specific `stream` are mutually exclusive for now");
+    }
+    if e.is_empty() { Ok(o) } else { Err(ApiError::invalid("", "PodLogOptions", name, &e.causes)) }
+}
+
+/// The container that is meant: the one that was named, or the only one.
+fn container(call: &Call<'_>, pod: &Value, name: &str) -> Result<(), ApiError> {
+    let names = |k: &str| json::list(&pod["spec"], k).iter().map(|c| json::text(c, "name")).collect::<Vec<_>>();
+    let all: Vec<&str> = ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(names).collect();
+    match (call.query.get("container"), names("containers").len()) {
+        ("", 1) => Ok(()),
+        ("", 0) => Err(ApiError::bad_request(format!("a container name must be specified for pod {name}"))),
+        ("", _) => {
+            Err(ApiError::bad_request(format!("a container name must be specified for pod {name}, choose one of: [{}]", all.join(" "))))
+        }
+        (c, _) if all.contains(&c) => Ok(()),
+        (c, _) => Err(ApiError::bad_request(format!("container {c} is not valid for pod {name}"))),
+    }
+}
+
+fn pod(call: &Call<'_>, name: &str) -> Result<Value, ApiError> {
+    load(call.server, &call.resource, &call.key(name)).map(|(_, d)| d).ok_or_else(|| ApiError::not_found(&call.resource, name))
+}
+
+/// GET of a log: nothing for a pod without a node, a made-up line that says so for others.
+pub(super) fn log(call: &Call<'_>) -> Result<Response, ApiError> {
+    let name = call.route.name.unwrap_or("");
+    options(call, name)?;
+    let pod = pod(call, name)?;
+    container(call, &pod, name)?;
+    if json::text(&pod, "spec.nodeName").is_empty() {
+        return Ok(Response { status: StatusCode::NO_CONTENT, headers: http::HeaderMap::new(), body: Body::Full(bytes::Bytes::new()) });
+    }
+    Ok(Response::text(StatusCode::OK, format!("pod {name} runs on a simulated node: there is no process behind this log\n")))
+}
+
+/// Streams to a pod.
+pub(super) fn connect(call: &Call<'_>, sub: &str) -> Result<Response, ApiError> {
+    let name = call.route.name.unwrap_or("");
+    if call.resource.plural == "pods" {
+        let pod = pod(call, name)?;
+        match sub {
+            "proxy" if json::text(&pod, "status.podIP").is_empty() => return Err(ApiError::bad_request("address not allowed")),
+            "proxy" => {}
+            _ => {
+                if sub != "portforward" {
+                    container(call, &pod, name)?;
+                }
+                if json::text(&pod, "spec.nodeName").is_empty() {
+                    return Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")));
+                }
+            }
+        }
+    }
+    Err(ApiError::new(501, "NotImplemented", format!("{sub} is not available: the nodes of this control plane are simulated")))
+}
