@@ -58,6 +58,11 @@ impl Accept {
     }
 }
 
+/// How much a clause is wanted (`q=`).
+fn weight(clause: &str) -> f64 {
+    clause.split(';').find_map(|p| p.trim().strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0)
+}
+
 /// Reads the `Accept` header. 406 when nothing in it can be served.
 pub fn negotiate(headers: &HeaderMap, scope: Scope) -> Result<Accept, ApiError> {
     let header = headers.get(http::header::ACCEPT).and_then(|h| h.to_str().ok()).unwrap_or("");
@@ -66,10 +71,12 @@ pub fn negotiate(headers: &HeaderMap, scope: Scope) -> Result<Accept, ApiError> 
     }
     let watch = scope == Scope::Watch;
     let mut known = false;
-    for clause in header.split(',') {
+    let mut clauses: Vec<&str> = header.split(',').collect();
+    clauses.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+    for clause in clauses {
         let mut parts = clause.split(';').map(str::trim);
         let yaml = match parts.next().unwrap_or("") {
-            "application/json" | "*/*" | "application/*" => false,
+            "application/json" | "*/*" => false,
             "application/yaml" if !watch => true,
             _ => continue,
         };
@@ -93,11 +100,15 @@ pub fn negotiate(headers: &HeaderMap, scope: Scope) -> Result<Accept, ApiError> 
         };
         return Ok(Accept { shape, yaml, beta: version == "v1beta1" && shape != Shape::Plain });
     }
-    if !known && !watch && !header.contains("application/vnd.kubernetes.protobuf") {
+    if !known && !header.contains("application/vnd.kubernetes.protobuf") {
+        let streams =
+            if scope == Scope::One { "" } else { ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch" };
         let mut e = ApiError::new(
             406,
             "NotAcceptable",
-            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            format!(
+                "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf{streams}"
+            ),
         );
         e.details = serde_json::json!({});
         return Err(e);

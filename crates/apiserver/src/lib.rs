@@ -22,6 +22,7 @@ mod custom;
 mod defaults;
 pub mod discovery;
 pub mod edge;
+mod go_text;
 mod impersonate;
 mod json;
 mod kinds;

@@ -138,15 +138,15 @@ fn qualified_shape(s: &str) -> bool {
 
 /// What is wrong with a qualified name (keys of annotations, conditions and the like).
 pub fn qualified_name(s: &str) -> Vec<String> {
-    name_with_prefix(s, "qualified name")
+    name_with_prefix(s, "qualified name", "characters")
 }
 
 /// What is wrong with the key of a label.
 pub fn label_key(s: &str) -> Vec<String> {
-    name_with_prefix(s, "valid label key")
+    name_with_prefix(s, "valid label key", "bytes")
 }
 
-fn name_with_prefix(s: &str, what: &str) -> Vec<String> {
+fn name_with_prefix(s: &str, what: &str, unit: &str) -> Vec<String> {
     let mut out = Vec::new();
     let name = match s.split('/').collect::<Vec<_>>()[..] {
         [name] => name,
@@ -166,7 +166,7 @@ fn name_with_prefix(s: &str, what: &str) -> Vec<String> {
     if name.is_empty() {
         out.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        out.push("name part must be no more than 63 characters".to_owned());
+        out.push(format!("name part must be no more than 63 {unit}"));
     }
     if !qualified_shape(name) {
         out.push(format!("name part {}", qualified_error()));

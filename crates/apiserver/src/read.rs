@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::accept::{self, Accept, Scope, Shape};
 use crate::convert;
+use crate::go_text;
 use crate::registry::Resource;
 use crate::request::{Body, Response};
 use crate::selector::fields::FieldSelector;
@@ -85,6 +86,19 @@ pub(crate) fn encode(accept: Accept, status: StatusCode, doc: &Value) -> Respons
     Response::json(status, doc)
 }
 
+/// An answer of JSON as YAML.
+pub(crate) fn as_yaml(r: Response) -> Response {
+    let doc = match &r.body {
+        Body::Full(bytes) => serde_json::from_slice::<Value>(bytes).ok(),
+        _ => None,
+    };
+    let Some(doc) = doc else { return r };
+    let yaml = encode(Accept { shape: Shape::Plain, yaml: true, beta: false }, r.status, &doc);
+    let mut headers = r.headers;
+    headers.extend(yaml.headers);
+    Response { headers, ..yaml }
+}
+
 /// GET of one object.
 pub(crate) fn get(call: &Call<'_>) -> Result<Response, ApiError> {
     let name = call.route.name.unwrap_or("");
@@ -95,7 +109,7 @@ pub(crate) fn get(call: &Call<'_>) -> Result<Response, ApiError> {
             Ok(n) => newer_than_now(call.server, n)?,
             Err(e) => {
                 let mut err = ApiError::new(500, "", format!("invalid resource version {rv:?}: {e}"));
-                err.message = format!("resourceVersion: Invalid value: {rv:?}: strconv.ParseUint: parsing {rv:?}: invalid syntax");
+                err.message = format!("resourceVersion: Invalid value: {rv:?}: {}", go_text::parse_uint(rv));
                 return Err(err);
             }
         },
@@ -206,7 +220,7 @@ fn encode_token(rv: i64, last: &str, prefix: &str) -> String {
 fn decode_token(token: &str) -> Result<Token, ApiError> {
     let bad = |text: &str| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {text}"));
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| bad(&format!("{e}")))?;
-    let t: Token = serde_json::from_slice(&bytes).map_err(|e| bad(&format!("{e}")))?;
+    let t: Token = serde_json::from_slice(&bytes).map_err(|e| bad(&go_text::json_syntax(&bytes, &e)))?;
     if t.v != "meta.k8s.io/v1" {
         return Err(bad(&format!("server does not recognize this encoded version {:?}", t.v)));
     }
@@ -260,11 +274,12 @@ pub(crate) fn page(call: &Call<'_>) -> Result<Page, ApiError> {
     let rv_asked: u64 = match rv_text {
         "" => 0,
         t => t.parse().map_err(|_| {
-            ApiError::bad_request(format!("resourceVersion: Invalid value: {t:?}: strconv.ParseUint: parsing {t:?}: invalid syntax"))
+            ApiError::bad_request(format!("invalid resource version: resourceVersion: Invalid value: {t:?}: {}", go_text::parse_uint(t)))
         })?,
     };
     let (rv, mut items, after) = if cont.is_empty() {
-        newer_than_now(call.server, rv_asked)?;
+        // The store of the reference asks for no second try.
+        newer_than_now(call.server, rv_asked).map_err(|e| if matching == "Exact" { ApiError { retry_after: None, ..e } } else { e })?;
         if matching == "Exact" {
             let items = store.list_at(&log, &filter.prefix, rv_asked).map_err(|Compacted { oldest }| {
                 ApiError::expired(format!("The resourceVersion for the provided list is too old: {rv_asked} ({oldest})"))
@@ -398,9 +413,7 @@ pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
     let rv_text = call.query.get("resourceVersion");
     let rv: u64 = match rv_text {
         "" => 0,
-        t => t.parse().map_err(|_| {
-            ApiError::new(500, "", format!("resourceVersion: Invalid value: {t:?}: strconv.ParseUint: parsing {t:?}: invalid syntax"))
-        })?,
+        t => t.parse().map_err(|_| ApiError::new(500, "", format!("resourceVersion: Invalid value: {t:?}: {}", go_text::parse_uint(t))))?,
     };
     let stream_list = call.query.flag("sendInitialEvents") && call.query.opt("sendInitialEvents").is_some();
     let skip_initial = call.query.opt("sendInitialEvents").is_some() && !stream_list;

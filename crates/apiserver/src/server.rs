@@ -148,7 +148,11 @@ impl Server {
             Ok(r) => r,
             Err(mut e) => {
                 call.warnings.append(&mut e.warnings);
-                e.to_response()
+                let r = e.to_response();
+                match crate::accept::negotiate(&req.headers, crate::accept::Scope::One) {
+                    Ok(a) if a.yaml => read::as_yaml(r),
+                    _ => r,
+                }
             }
         };
         for w in &call.warnings {
@@ -231,14 +235,14 @@ fn not_found_page(server: &Arc<Server>, req: &Request) -> Response {
     if let Some(r) = rbac::refuse_path(server, req) {
         return r;
     }
-    // Inside a group that is served the answer is a Status, outside a plain page.
+    // Inside a built-in group the answer is a Status, elsewhere a plain page.
     let parts: Vec<&str> = req.path.split('/').collect();
     let known = match parts.as_slice() {
         ["", "api", v, ..] => Some(("", *v)),
         ["", "apis", g, v, ..] => Some((*g, *v)),
         _ => None,
     };
-    let served = known.is_some_and(|(g, _)| server.registry.group_versions().iter().any(|(sg, _)| sg == g));
+    let served = known.is_some_and(|(g, _)| server.registry.served().iter().any(|r| r.group == g && !r.custom));
     if served {
         return ApiError::no_such_path().to_response();
     }
@@ -298,10 +302,8 @@ fn custom_paths(call: &Call<'_>, verb: &str) -> Result<(), ApiError> {
             Some(s) if !s.verbs.iter().any(|v| v == verb) => Err(unsupported()),
             Some(_) => Ok(()),
         },
-        None if verb == "create" && call.route.name.is_none() => custom::lifecycle::refuse_new(call.server, r),
-        None if matches!(verb, "create" | "deletecollection") == call.route.name.is_some() && verb != "get" && verb != "watch" && verb != "list" => {
-            if matches!(verb, "update" | "patch" | "delete") && call.route.name.is_some() { Ok(()) } else { Err(unsupported()) }
-        }
+        None if verb == "create" => custom::lifecycle::refuse_new(call.server, r),
+        None if verb == "update" && call.route.name.is_none() => Err(ApiError::bad_request("name must be provided")),
         None => Ok(()),
     }
 }
@@ -341,9 +343,9 @@ fn dispatch(call: &mut Call<'_>) -> Result<Response, ApiError> {
         "list" => read::list(call),
         "watch" => read::watch(call),
         "create" if across => Err(ApiError::method_not_allowed()),
-        "create" if call.route.name.is_some() => Err(ApiError::method_not_allowed()),
+        "create" if call.route.name.is_some() && !resource.custom => Err(ApiError::method_not_allowed()),
         "create" => write::create::create(call),
-        "update" | "patch" if call.route.name.is_none() => Err(ApiError::method_not_allowed()),
+        "update" | "patch" if call.route.name.is_none() && !resource.custom => Err(ApiError::method_not_allowed()),
         "get" | "update" | "patch" | "delete" if across => Err(ApiError::no_such_path()),
         "update" => write::update::update(call),
         "patch" => write::patch::patch(call),

@@ -35,7 +35,8 @@ impl Found {
 
     /// An error that names its field in its text.
     fn fail(&mut self, reason: &'static str, path: &str, value: &Value, text: String) {
-        let cause = Cause::new(reason, field(path), format!("Invalid value: {value}: {text}"));
+        let shown = if value.is_string() { value.to_string() } else { json::html_safe(&value.to_string()) };
+        let cause = Cause::new(reason, field(path), format!("Invalid value: {shown}: {text}"));
         self.add(text, cause);
     }
 
@@ -192,8 +193,7 @@ impl Checker<'_> {
         if list.is_empty() || list.iter().any(|x| equal(x, v)) {
             return;
         }
-        let shown: Vec<String> =
-            list.iter().map(|x| format!("{:?}", x.as_str().map_or_else(|| x.to_string(), str::to_owned))).collect();
+        let shown: Vec<String> = list.iter().map(|x| format!("{:?}", x.as_str().map_or_else(|| x.to_string(), str::to_owned))).collect();
         let cause =
             Cause::new("FieldValueNotSupported", field(path), format!("Unsupported value: {v}: supported values: {}", shown.join(", ")));
         out.add(format!("{name} in body should be one of {list:?}"), cause);
@@ -278,8 +278,13 @@ impl Checker<'_> {
         let (x, whole) = (n.as_f64().unwrap_or(0.0), n.as_i64());
         if let Some(Value::Number(m)) = s.get("multipleOf") {
             let f = m.as_f64().unwrap_or(1.0);
+            // The factor for a whole number is made whole (`MultipleOfNativeType`).
             let fits = match whole {
-                Some(i) if f.fract() == 0.0 && f >= 1.0 => i % (f as i64) == 0,
+                Some(_) if f < 1.0 => {
+                    out.invalid(path, &0.into(), format!("factor MultipleOf declared for {name} must be positive: {}", f as i64));
+                    true
+                }
+                Some(i) => i % (f as i64) == 0,
                 _ if f < 1.0 => is_whole(1.0 / f * x),
                 _ => is_whole(x / f),
             };

@@ -81,7 +81,7 @@ impl Alike {
 fn validate(doc: &Value, old: Option<&Value>, e: &mut Errors, env: &Env<'_>) {
     let group = json::text(doc, "spec.group");
     let name = json::text(doc, "metadata.name");
-    if old.is_none() && name != format!("{}.{group}", json::text(doc, "spec.names.plural")) {
+    if old.is_none() && !name.is_empty() && name != format!("{}.{group}", json::text(doc, "spec.names.plural")) {
         e.invalid_text("metadata.name", name, "must be spec.names.plural+\".\"+spec.group");
     }
     spec(doc, e);
@@ -114,7 +114,9 @@ fn validate(doc: &Value, old: Option<&Value>, e: &mut Errors, env: &Env<'_>) {
         out
     };
     let before = old.map(unknown).unwrap_or_default();
-    env.warnings.borrow_mut().extend(unknown(doc).into_iter().filter(|f| !before.contains(f)).map(|f| format!("unrecognized format {f:?}")));
+    env.warnings
+        .borrow_mut()
+        .extend(unknown(doc).into_iter().filter(|f| !before.contains(f)).map(|f| format!("unrecognized format {f:?}")));
 }
 
 fn spec(doc: &Value, e: &mut Errors) {
@@ -228,9 +230,28 @@ fn version(v: &Value, at: &str, status: bool, e: &mut Errors) {
 
 /// Fields that a schema may state at its root besides when the status is a subresource.
 const AT_ROOT: &[&str] = &[
-    "description", "type", "format", "title", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength", "minLength",
-    "pattern", "maxItems", "minItems", "uniqueItems", "multipleOf", "required", "items", "properties", "externalDocs", "example",
-    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+    "description",
+    "type",
+    "format",
+    "title",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "multipleOf",
+    "required",
+    "items",
+    "properties",
+    "externalDocs",
+    "example",
+    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-validations",
 ];
 
 fn validation(v: &Value, path: &str, status: bool, e: &mut Errors) {
@@ -448,8 +469,14 @@ fn stored_versions(doc: &Value, e: &mut Errors) {
     if list.is_empty() {
         return e.invalid(path, &Value::Null, "must have at least one stored version");
     }
-    for v in versions(doc).iter().filter(|v| v["storage"] == true && !list.contains(&v["name"])) {
-        e.invalid(path, &Value::from(list.to_vec()), &format!("must have the storage version {}", json::text(v, "name")));
+    // A second version of the same name finds the name taken.
+    let mut seen = Vec::new();
+    for v in versions(doc) {
+        let there = list.contains(&v["name"]) && !seen.contains(&&v["name"]);
+        seen.push(&v["name"]);
+        if v["storage"] == true && !there {
+            e.invalid(path, &Value::from(list.to_vec()), &format!("must have the storage version {}", json::text(v, "name")));
+        }
     }
     for (i, s) in list.iter().enumerate().filter(|(_, s)| !versions(doc).iter().any(|v| v["name"] == **s)) {
         let name = s.as_str().unwrap_or("");

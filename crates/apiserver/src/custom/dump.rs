@@ -116,8 +116,7 @@ pub(super) fn version(v: &Value) -> Value {
             })
         })
         .collect();
-    let selectable: Vec<Value> =
-        json::list(v, "selectableFields").iter().map(|f| json!({"JSONPath": json::text(f, "jsonPath")})).collect();
+    let selectable: Vec<Value> = json::list(v, "selectableFields").iter().map(|f| json!({"JSONPath": json::text(f, "jsonPath")})).collect();
     let or_null = |l: Vec<Value>| if l.is_empty() { Value::Null } else { Value::Array(l) };
     json!({
         "Name": json::text(v, "name"), "Served": flag("served"), "Storage": flag("storage"), "Deprecated": flag("deprecated"),

@@ -52,11 +52,7 @@ fn serves(doc: &Value) -> bool {
 
 fn definitions(server: &Server, group: &str) -> Vec<Value> {
     let (_, items) = server.store.list(LOG, "");
-    items
-        .iter()
-        .filter_map(|s| serde_json::from_slice::<Value>(&s.bytes).ok())
-        .filter(|d| json::text(d, "spec.group") == group)
-        .collect()
+    items.iter().filter_map(|s| serde_json::from_slice::<Value>(&s.bytes).ok()).filter(|d| json::text(d, "spec.group") == group).collect()
 }
 
 /// Names that became free may be what other definitions of the group wait for.
@@ -314,7 +310,9 @@ fn clean_up(server: &Server, r: &Resource, doc: &Value, group: &str, plural: &st
         let why = format!("CustomResource deletion is in progress: {} of {log} remain", server.store.count(&log));
         let before = now_doc.clone();
         condition(&mut now_doc["status"], "Terminating", "True", "InstanceDeletionInProgress", &why, &now);
-        if now_doc["status"] != before["status"] && !json::list(&before, "status.conditions").iter().any(|c| c["reason"] == "InstanceDeletionInProgress") {
+        if now_doc["status"] != before["status"]
+            && !json::list(&before, "status.conditions").iter().any(|c| c["reason"] == "InstanceDeletionInProgress")
+        {
             write::commit(server, r, &key, now_doc, false);
         }
         return;

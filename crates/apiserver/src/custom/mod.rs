@@ -187,9 +187,8 @@ fn go_text(v: &Value) -> String {
 
 /// Finalizers without a domain are warned of.
 fn finalizers(doc: &Value, old: Option<&Value>, env: &Env<'_>) {
-    let names = |d: &Value| -> Vec<String> {
-        json::list(d, "metadata.finalizers").iter().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
+    let names =
+        |d: &Value| -> Vec<String> { json::list(d, "metadata.finalizers").iter().filter_map(Value::as_str).map(str::to_owned).collect() };
     let before = old.map(names).unwrap_or_default();
     let mut new: Vec<String> = names(doc).into_iter().filter(|f| !before.contains(f)).collect();
     new.sort();
@@ -203,6 +202,21 @@ fn finalizers(doc: &Value, old: Option<&Value>, env: &Env<'_>) {
                 "metadata.finalizers: {f:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
             ));
         }
+    }
+}
+
+/// Numbers without a fraction are stored as integers, as Go writes them.
+pub(crate) fn whole_numbers(v: &mut Value) {
+    const EXACT: f64 = 1e15;
+    match v {
+        Value::Number(n) => {
+            if let Some(f) = n.as_f64().filter(|f| n.is_f64() && f.fract() == 0.0 && f.abs() < EXACT) {
+                *v = Value::from(f as i64);
+            }
+        }
+        Value::Array(l) => l.iter_mut().for_each(whole_numbers),
+        Value::Object(m) => m.values_mut().for_each(whole_numbers),
+        _ => {}
     }
 }
 

@@ -298,7 +298,9 @@ pub(super) fn field_path<'a>(s: &'a Value, path: &str, brackets: bool) -> Result
             if !brackets {
                 return Err("array notation is not allowed".into());
             }
-            let r = r.strip_prefix('\'').ok_or_else(|| format!("expected single quoted string but got {}", r.split(']').next().unwrap_or("")))?;
+            let r = r
+                .strip_prefix('\'')
+                .ok_or_else(|| format!("expected single quoted string but got {}", r.split(']').next().unwrap_or("")))?;
             let (quoted, r) = r.split_once("']").ok_or("unexpected end of JSON path")?;
             name = quoted.replace("\\'", "'").replace("\\\\", "\\");
             rest = r;

@@ -52,8 +52,7 @@ fn field<'a>(v: &'a Value, k: &str) -> &'a Value {
 
 /// A value with a type of its own is a map with a mark: the library has no cheaper form for it.
 fn tagged(mark: &str, entries: Vec<(&str, Value)>) -> Value {
-    let mut map: HashMap<Key, Value> =
-        entries.into_iter().map(|(k, v)| (Key::String(Arc::new(k.to_owned())), v)).collect();
+    let mut map: HashMap<Key, Value> = entries.into_iter().map(|(k, v)| (Key::String(Arc::new(k.to_owned())), v)).collect();
     map.insert(Key::String(Arc::new("@type".into())), string(mark));
     Value::Map(Map { map: Arc::new(map) })
 }
@@ -191,8 +190,8 @@ fn urls(env: &mut Env) -> Result<(), DeclarationError> {
     global(env, "url", vec![STRING_TYPE], |a| {
         let v = values(&a)?;
         let t = text(&v[0]);
-        let (scheme, host, path, query) =
-            url_parts(t).ok_or_else(|| failed("url", format!("URL parse error during conversion from string: parse {t:?}: invalid URI for request")))?;
+        let (scheme, host, path, query) = url_parts(t)
+            .ok_or_else(|| failed("url", format!("URL parse error during conversion from string: parse {t:?}: invalid URI for request")))?;
         let name = host.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit())).map_or(host.as_str(), |(n, _)| n);
         let port = host.strip_prefix(name).unwrap_or("").trim_start_matches(':').to_owned();
         let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -204,8 +203,7 @@ fn urls(env: &mut Env) -> Result<(), DeclarationError> {
                 None => params.push((k.to_owned(), vec![string(v)])),
             }
         }
-        let query: HashMap<Key, Value> =
-            params.into_iter().map(|(k, l)| (Key::String(Arc::new(k)), Value::List(Arc::new(l)))).collect();
+        let query: HashMap<Key, Value> = params.into_iter().map(|(k, l)| (Key::String(Arc::new(k)), Value::List(Arc::new(l)))).collect();
         own(tagged(
             "url",
             vec![
@@ -280,7 +278,9 @@ fn quantities(env: &mut Env) -> Result<(), DeclarationError> {
 
 fn address(v: &Value, function: &str) -> Result<IpAddr, ExecutionError> {
     let t = if let Value::Map(_) = v { text(field(v, "ip")) } else { text(v) };
-    t.parse().map_err(|_| failed(function, format!("IP Address {t:?} parse error during conversion from string: ParseAddr({t:?}): unable to parse IP")))
+    t.parse().map_err(|_| {
+        failed(function, format!("IP Address {t:?} parse error during conversion from string: ParseAddr({t:?}): unable to parse IP"))
+    })
 }
 
 fn network(v: &Value, function: &str) -> Result<(IpAddr, u8), ExecutionError> {

@@ -61,7 +61,16 @@ impl Rules {
     }
 
     /// Runs the rules on an object. `old`: the object before an update. Failures of what did not change are warnings only (KEP-4008).
-    pub(super) fn check(&self, s: &Value, v: &Value, old: Option<&Value>, path: &str, root: bool, e: &mut Errors, warnings: &mut Vec<String>) {
+    pub(super) fn check(
+        &self,
+        s: &Value,
+        v: &Value,
+        old: Option<&Value>,
+        path: &str,
+        root: bool,
+        e: &mut Errors,
+        warnings: &mut Vec<String>,
+    ) {
         let place = Place { path: path.to_owned(), root, same: old.is_some_and(|o| check::equal(o, v)) };
         self.node(s, v, old, &place, e, warnings);
     }
@@ -231,8 +240,27 @@ fn trouble(why: &ExecutionError, told: &str) -> String {
 
 /// Words that no expression can use as names, and the signs that names cannot have (`cel.Escape`).
 const RESERVED: &[&str] = &[
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// The name of a field within expressions; `None`: it has none there.

@@ -136,8 +136,12 @@ fn values(s: &Value, skip_any: bool, skip_first: bool, level: Level, path: &str,
     if !pattern.is_empty()
         && let Err(why) = regex::Regex::new(pattern)
     {
-        let why = why.to_string().lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
-        e.invalid_text(&format!("{path}.pattern"), pattern, &format!("must be a valid regular expression, but isn't: error parsing regexp: {why}"));
+        let why = go_regex_error(pattern, &why.to_string());
+        e.invalid_text(
+            &format!("{path}.pattern"),
+            pattern,
+            &format!("must be a valid regular expression, but isn't: error parsing regexp: {why}"),
+        );
     }
 }
 
@@ -269,6 +273,42 @@ pub(super) fn unsupported(s: &Value) -> Option<String> {
         }
     });
     found
+}
+
+/// What is wrong with a pattern: text of the crate, text of Go (`regexp/syntax`), and what it shows: `*` all, `>` from the fault on, `-` the fault.
+const REGEX_ERRORS: &[(&str, &str, char)] = &[
+    ("unclosed group", "missing closing )", '*'),
+    ("unopened group", "unexpected )", '*'),
+    ("unclosed character class", "missing closing ]", '>'),
+    ("repetition operator missing expression", "missing argument to repetition operator", '-'),
+    ("unrecognized escape sequence", "invalid escape sequence", '-'),
+    ("backreferences are not supported", "invalid escape sequence", '-'),
+    ("incomplete escape sequence", "trailing backslash at end of expression", ' '),
+    ("invalid character class range", "invalid character class range", '-'),
+    ("invalid repetition count range", "invalid repeat count", '-'),
+    ("look-around", "invalid or unsupported Perl syntax", '-'),
+    ("unrecognized flag", "invalid or unsupported Perl syntax", '-'),
+    ("unclosed capture group name", "invalid named capture", '*'),
+    ("Unicode property not found", "invalid character class range", '-'),
+];
+
+/// The error of the regex crate in the words of Go.
+fn go_regex_error(pattern: &str, told: &str) -> String {
+    let lines: Vec<&str> = told.lines().collect();
+    let last = lines.last().unwrap_or(&"").trim_start_matches("error: ");
+    let Some((_, text, what)) = REGEX_ERRORS.iter().find(|(own, _, _)| last.contains(own)) else { return last.to_owned() };
+    // The line below the pattern marks the fault; both are indented alike.
+    const MARGIN: usize = 4;
+    let marks = lines.iter().find(|l| l.trim_start().starts_with('^')).map_or("", |l| l.get(MARGIN..).unwrap_or(""));
+    let start = marks.find('^').unwrap_or(0);
+    let rest: String = pattern.chars().skip(start).collect();
+    let shown = match what {
+        '*' => pattern.to_owned(),
+        '>' => rest,
+        '-' => rest.chars().take(marks.trim().len()).collect(),
+        _ => String::new(),
+    };
+    format!("{text}: `{shown}`")
 }
 
 #[cfg(test)]

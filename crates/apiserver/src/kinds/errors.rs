@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::json;
 use crate::status::Cause;
 
 /// Collects causes.
@@ -12,7 +13,9 @@ pub(crate) struct Errors {
 
 /// The value as a message shows it.
 fn shown(v: &Value) -> String {
-    v.to_string()
+    let text = v.to_string();
+    // Texts are quoted, everything else is written as Go writes JSON.
+    if v.is_string() { text } else { json::html_safe(&text) }
 }
 
 impl Errors {

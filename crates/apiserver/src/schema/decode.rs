@@ -4,6 +4,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::{Field, Schema, StructId, Ty};
+use crate::go_text::word;
 use crate::quantity::Quantity;
 
 /// What was wrong with a document without making it useless.
@@ -25,27 +26,51 @@ pub struct WrongType(pub String);
 pub struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     seg: Seg<'a>,
+    /// The struct that the field is of.
+    owner: &'a str,
 }
 
 #[derive(Clone, Copy)]
 enum Seg<'a> {
     Root,
     Field(&'a str),
+    Key(&'a str),
     Index(usize),
 }
 
 impl<'a> Path<'a> {
     /// The root.
-    pub const ROOT: Path<'static> = Path { parent: None, seg: Seg::Root };
+    pub const ROOT: Path<'static> = Path { parent: None, seg: Seg::Root, owner: "" };
 
-    /// A field below.
-    pub fn field(&'a self, name: &'a str) -> Path<'a> {
-        Path { parent: Some(self), seg: Seg::Field(name) }
+    /// A field of a struct below.
+    fn field(&'a self, owner: &'a str, name: &'a str) -> Path<'a> {
+        Path { parent: Some(self), seg: Seg::Field(name), owner }
+    }
+
+    /// The value of a key below.
+    fn key(&'a self, name: &'a str) -> Path<'a> {
+        Path { parent: Some(self), seg: Seg::Key(name), owner: self.owner }
     }
 
     /// A list item below.
-    pub fn index(&'a self, i: usize) -> Path<'a> {
-        Path { parent: Some(self), seg: Seg::Index(i) }
+    fn index(&'a self, i: usize) -> Path<'a> {
+        Path { parent: Some(self), seg: Seg::Index(i), owner: self.owner }
+    }
+
+    /// The path as Go's decoder tells it: the innermost struct, then the fields from the root, without keys and positions.
+    fn go(&self) -> String {
+        let mut fields = Vec::new();
+        let mut at = Some(self);
+        while let Some(p) = at {
+            if let Seg::Field(n) = p.seg {
+                fields.push(n);
+                fields.extend(embedded(bare(p.owner), n));
+            }
+            at = p.parent;
+        }
+        fields.push(bare(self.owner));
+        fields.reverse();
+        fields.join(".")
     }
 }
 
@@ -53,31 +78,35 @@ impl std::fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(p) = self.parent {
             p.fmt(f)?;
-            if matches!(self.seg, Seg::Field(_)) && !matches!(p.seg, Seg::Root) {
+            if matches!(self.seg, Seg::Field(_) | Seg::Key(_)) && !matches!(p.seg, Seg::Root) {
                 f.write_str(".")?;
             }
         }
         match self.seg {
             Seg::Root => Ok(()),
-            Seg::Field(n) => f.write_str(n),
+            Seg::Field(n) | Seg::Key(n) => f.write_str(n),
             Seg::Index(i) => write!(f, "[{i}]"),
         }
     }
 }
 
-fn word(v: &Value) -> &'static str {
-    match v {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
+fn wrong<T>(v: &Value, path: &Path<'_>, want: &str) -> Result<T, WrongType> {
+    Err(WrongType(format!("json: cannot unmarshal {} into Go struct field {} of type {want}", word(v), path.go())))
+}
+
+/// Fields that stand in a struct of their own within the Go type.
+fn embedded(owner: &str, field: &str) -> Option<&'static str> {
+    match (owner, field) {
+        ("Volume", f) if f != "name" => Some("VolumeSource"),
+        ("Probe" | "LifecycleHandler", "exec" | "httpGet" | "tcpSocket" | "grpc") => Some("ProbeHandler"),
+        ("EphemeralContainer", f) if f != "targetContainerName" => Some("EphemeralContainerCommon"),
+        _ => None,
     }
 }
 
-fn wrong<T>(v: &Value, path: &Path<'_>, want: &str) -> Result<T, WrongType> {
-    Err(WrongType(format!("json: cannot unmarshal {} into Go struct field {path} of type {want}", word(v))))
+/// The name of a struct within its package: `PodSpec` of `core/v1.PodSpec`.
+fn bare(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 impl Schema {
@@ -109,7 +138,7 @@ impl Schema {
             if value.is_null() {
                 continue;
             }
-            let value = self.decode_value(&field.ty, value, &path.field(&field.name), findings)?;
+            let value = self.decode_value(&field.ty, value, &path.field(&st.name, &field.name), findings)?;
             if field.omit_empty && !field.pointer && is_empty(&field.ty, &value) {
                 continue;
             }
@@ -119,7 +148,7 @@ impl Schema {
             for (name, value) in map {
                 if !st.index.contains_key(name.as_str()) {
                     if !st.open {
-                        findings.unknown.push(path.field(&name).to_string());
+                        findings.unknown.push(path.key(&name).to_string());
                     }
                     if st.open || findings.keep_unknown {
                         out.insert(name, value);
@@ -143,13 +172,38 @@ impl Schema {
             (Ty::Map(item), Value::Object(map)) => {
                 let mut out = Map::with_capacity(map.len());
                 for (k, v) in map {
-                    let v = if v.is_null() { zero(item) } else { self.decode_value(item, v, &path.field(&k), findings)? };
+                    let v = if v.is_null() { zero(item) } else { self.decode_value(item, v, &path.key(&k), findings)? };
                     out.insert(k, v);
                 }
                 Ok(Value::Object(out))
             }
             (Ty::Raw, v) => Ok(v),
+            (ty @ (Ty::Struct(_) | Ty::List(_) | Ty::Map(_)), v) => wrong(&v, path, &self.go_type(ty)),
             (ty, v) => decode_scalar(ty, v, path),
+        }
+    }
+
+    /// A type as Go names it.
+    fn go_type(&self, ty: &Ty) -> String {
+        match ty {
+            Ty::Struct(id) => {
+                let name = &self.structs[*id].name;
+                name.rsplit('/').next().unwrap_or(name).to_owned()
+            }
+            Ty::List(t) => format!("[]{}", self.go_type(t)),
+            Ty::Map(t) => format!("map[string]{}", self.go_type(t)),
+            Ty::Str => "string".to_owned(),
+            Ty::Bool => "bool".to_owned(),
+            Ty::Int32 => "int32".to_owned(),
+            Ty::Int64 => "int64".to_owned(),
+            Ty::Float => "float64".to_owned(),
+            Ty::Quantity => "resource.Quantity".to_owned(),
+            Ty::IntOrString => "intstr.IntOrString".to_owned(),
+            Ty::Time => "v1.Time".to_owned(),
+            Ty::MicroTime => "v1.MicroTime".to_owned(),
+            Ty::Duration => "v1.Duration".to_owned(),
+            Ty::Bytes => "[]uint8".to_owned(),
+            Ty::Raw => "interface {}".to_owned(),
         }
     }
 
@@ -241,6 +295,8 @@ pub fn is_empty(ty: &Ty, value: &Value) -> bool {
     }
 }
 
+const NO_QUANTITY: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
 fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongType> {
     match ty {
         Ty::Str => match value {
@@ -254,14 +310,14 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
         Ty::Int32 => match &value {
             Value::Number(n) => match whole(n) {
                 Some(i) if i32::try_from(i).is_ok() => Ok(Value::from(i)),
-                _ => Err(WrongType(format!("json: cannot unmarshal number {n} into Go struct field {path} of type int32"))),
+                _ => Err(WrongType(format!("json: cannot unmarshal number {n} into Go struct field {} of type int32", path.go()))),
             },
             v => wrong(v, path, "int32"),
         },
         Ty::Int64 => match &value {
             Value::Number(n) => match whole(n) {
                 Some(i) => Ok(Value::from(i)),
-                None => Err(WrongType(format!("json: cannot unmarshal number {n} into Go struct field {path} of type int64"))),
+                None => Err(WrongType(format!("json: cannot unmarshal number {n} into Go struct field {} of type int64", path.go()))),
             },
             v => wrong(v, path, "int64"),
         },
@@ -278,7 +334,7 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
             let text = match &value {
                 Value::String(s) => s.clone(),
                 Value::Number(n) => n.to_string(),
-                v => return wrong(v, path, "resource.Quantity"),
+                _ => return Err(WrongType(NO_QUANTITY.to_owned())),
             };
             match Quantity::parse(text.trim()) {
                 Ok(q) => Ok(Value::String(q.to_string())),
@@ -312,10 +368,7 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
             }
             v => wrong(v, path, "[]uint8"),
         },
-        Ty::Struct(_) => wrong(&value, path, "object"),
-        Ty::List(_) => wrong(&value, path, "array"),
-        Ty::Map(_) => wrong(&value, path, "map[string]string"),
-        Ty::Raw => Ok(value),
+        Ty::Struct(_) | Ty::List(_) | Ty::Map(_) | Ty::Raw => Ok(value),
     }
 }
 

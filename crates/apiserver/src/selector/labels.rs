@@ -255,9 +255,9 @@ impl<'a> Parser<'a> {
             Some(Token::Word(w)) => w.clone(),
             other => return Err(BadSelector(format!("found '{}', expected: identifier", show(other)))),
         };
-        let wrong = meta::qualified_name(&key);
+        let wrong = meta::label_key(&key);
         if !wrong.is_empty() {
-            return Err(BadSelector(format!("key: Invalid value: {key:?}: {}", wrong.join("; "))));
+            return Err(BadSelector(format!("<nil>: Invalid value: {key:?}: {}", wrong.join("; "))));
         }
         if absent || matches!(self.peek(), None | Some(Token::Comma)) {
             let op = if absent { Op::Absent } else { Op::Exists };

@@ -129,7 +129,7 @@ fn check(scale: &Value, old: &Value, name: &str, target: &Target) -> Result<(), 
         ));
     }
     let n = json::int(scale, "spec.replicas").unwrap_or(0);
-    if n < 0 {
+    if n < 0 && !target.served.custom {
         let mut e = Errors::default();
         e.non_negative("spec.replicas", Some(n));
         return Err(ApiError::invalid("autoscaling", "Scale", name, &e.causes));
@@ -151,7 +151,11 @@ impl<'a> Places<'a> {
             && let Some(scale) = &own.scale
         {
             let path = |k: &str| json::text(scale, k).trim_start_matches('.');
-            return Places { replicas: path("specReplicasPath"), observed: path("statusReplicasPath"), selector: Some(path("labelSelectorPath")) };
+            return Places {
+                replicas: path("specReplicasPath"),
+                observed: path("statusReplicasPath"),
+                selector: Some(path("labelSelectorPath")),
+            };
         }
         Places { replicas: "spec.replicas", observed: "status.replicas", selector: None }
     }

@@ -3,9 +3,10 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Target, WriteOptions, check_namespace, commit, decode_body, read_body, write_options};
+use super::{Target, WriteOptions, check_namespace, commit, decode_body, read_object, write_options};
 use crate::admission;
 use crate::apply::managed;
+use crate::custom;
 use crate::kinds::{self, Env, Errors};
 use crate::read::object_response;
 use crate::registry::Generation;
@@ -21,7 +22,7 @@ const NAME_TRIES: usize = 8;
 pub(crate) fn create(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let target = Target::of(call.server, &call.resource)?;
     let opts = write_options(call, "CreateOptions", false)?;
-    let body = read_body(call.req)?;
+    let body = read_object(call.req, &target.served.kind)?;
     let mut doc = decode_body(call, &target, body, opts.validation)?;
     check_namespace(call, &mut doc)?;
     let _turn = call.server.my_turn();
@@ -67,6 +68,9 @@ pub(crate) fn create_document(
     let name = json::text(&doc, "metadata.name").to_owned();
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
+    }
+    if r.custom {
+        custom::whole_numbers(&mut doc);
     }
     if !matches!(given_rv.as_str(), "" | "0") {
         return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));

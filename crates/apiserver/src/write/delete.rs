@@ -88,7 +88,9 @@ impl DeleteOptions {
             let mut e = ApiError::new(
                 409,
                 "Conflict",
-                format!("Operation cannot be fulfilled on Pod {name:?}: the {what} in the precondition ({want}) does not match the {what} in record ({have}). The object might have been {tail}"),
+                format!(
+                    "Operation cannot be fulfilled on Pod {name:?}: the {what} in the precondition ({want}) does not match the {what} in record ({have}). The object might have been {tail}"
+                ),
             );
             e.details = crate::status::details("", "Pod", name);
             e

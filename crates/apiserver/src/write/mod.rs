@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::go_text;
 use crate::registry::Resource;
 use crate::request::Request;
 use crate::schema::decode::{Findings, WrongType};
@@ -63,7 +64,7 @@ pub(crate) fn write_options(call: &Call<'_>, kind: &'static str, apply: bool) ->
         causes.push(Cause::new(
             "FieldValueInvalid",
             "fieldManager",
-            format!("Invalid value: {manager:?}: should only contain printable characters"),
+            format!("Invalid value: {}: invalid character {}", go_quoted(manager), odd_character(manager)),
         ));
     }
     causes.extend(dry_run_causes(&q.all("dryRun")));
@@ -148,6 +149,44 @@ pub(crate) fn read_body(req: &Request) -> Result<ReadBody, ApiError> {
     }
 }
 
+/// Reads the body of a write of an object of a kind.
+pub(crate) fn read_object(req: &Request, kind: &str) -> Result<ReadBody, ApiError> {
+    let read = read_body(req).map_err(|e| if e.code == 400 { unrecognized(&req.body, kind, &e.message) } else { e })?;
+    for k in ["apiVersion", "kind"] {
+        if let Some(v) = read.doc.get(k).filter(|v| !v.is_string() && !v.is_null()) {
+            let why = format!("{NO_TYPE}json: cannot unmarshal {} into Go struct field .{k} of type string", go_text::word(v));
+            return Err(unrecognized(&req.body, kind, &why));
+        }
+    }
+    Ok(read)
+}
+
+/// How errors begin of what does not tell its type.
+const NO_TYPE: &str = "couldn't get version/kind; json parse error: ";
+
+/// A text as `%q` writes it; of control characters some have names.
+fn go_quoted(text: &str) -> String {
+    let body: String = text
+        .chars()
+        .map(|c| match c {
+            '\u{7}' => "\\a".to_owned(),
+            '\u{8}' => "\\b".to_owned(),
+            '\u{b}' => "\\v".to_owned(),
+            '\u{c}' => "\\f".to_owned(),
+            c if c.is_ascii_control() && !matches!(c, '\n' | '\r' | '\t') => format!("\\x{:02x}", c as u32),
+            c => c.escape_debug().to_string(),
+        })
+        .collect();
+    format!("\"{body}\"")
+}
+
+fn odd_character(text: &str) -> String {
+    match text.chars().enumerate().find(|(_, c)| c.is_control()) {
+        Some((i, c)) => format!("U+{:04X} (at position {i})", c as u32),
+        None => String::new(),
+    }
+}
+
 /// Reads JSON.
 pub(crate) fn read_json(body: &[u8]) -> Result<ReadBody, ApiError> {
     match json::parse(body) {
@@ -155,10 +194,8 @@ pub(crate) fn read_json(body: &[u8]) -> Result<ReadBody, ApiError> {
             Ok(ReadBody { doc, duplicates: duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect() })
         }
         Ok((Value::Null, _)) => Ok(ReadBody { doc: Value::Object(serde_json::Map::new()), duplicates: Vec::new() }),
-        Ok(_) => {
-            Err(ApiError::bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct"))
-        }
-        Err(e) => Err(ApiError::bad_request(format!("couldn't get version/kind; json parse error: {e}"))),
+        Ok((v, _)) => Err(ApiError::bad_request(format!("{NO_TYPE}{}", go_text::no_type(&v)))),
+        Err(e) => Err(ApiError::bad_request(format!("{NO_TYPE}{}", go_text::json_syntax(body, &e)))),
     }
 }
 
@@ -170,8 +207,9 @@ pub(crate) fn read_yaml(body: &[u8]) -> Result<ReadBody, ApiError> {
     let text = std::str::from_utf8(body).map_err(|e| ApiError::bad_request(format!("error parsing YAML: {e}")))?;
     match crate::yaml::parse(text) {
         Ok((doc @ Value::Object(_), duplicates)) => Ok(ReadBody { doc, duplicates }),
-        Ok(_) => Err(ApiError::bad_request("error parsing YAML: no document")),
-        Err(e) => Err(ApiError::bad_request(format!("error converting YAML to JSON: {e}"))),
+        Ok((Value::Null, _)) => Ok(ReadBody { doc: Value::Object(serde_json::Map::new()), duplicates: Vec::new() }),
+        Ok((v, _)) => Err(ApiError::bad_request(format!("{NO_TYPE}{}", go_text::no_type(&v)))),
+        Err(e) => Err(ApiError::bad_request(e)),
     }
 }
 
@@ -238,16 +276,24 @@ pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, 
     if version.matches('/').count() > 1 {
         return Err(unrecognized(&call.req.body, &r.kind, &format!("unexpected GroupVersion string: {version}")));
     }
+    if r.custom && kind.is_empty() {
+        let text = String::from_utf8_lossy(&call.req.body).into_owned();
+        return Err(unrecognized(&call.req.body, &r.kind, &format!("Object 'Kind' is missing in '{text}'")));
+    }
     check_type(call.server, &r, &kind, &version)?;
     let other = (r.custom && !kind.is_empty() && kind != r.kind).then_some(kind);
     json::put(&mut doc, "kind", Some(r.kind.as_str().into()));
     json::put(&mut doc, "apiVersion", Some(api_version.into()));
     let prefix = format!("{} in version {:?} cannot be handled as a {}", r.kind, r.version, r.kind);
     let (doc, unknown) = target.decode(call.server, doc).map_err(|e| ApiError::bad_request(format!("{prefix}: {e}")))?;
-    let findings: Vec<String> = duplicates.into_iter().chain(unknown).collect();
+    let findings = findings(duplicates, unknown);
     match validation {
         Validation::Strict if !findings.is_empty() => {
-            return Err(ApiError::bad_request(format!("{prefix}: strict decoding error: {}", findings.join(", "))));
+            let (lines, rest): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.starts_with("line "));
+            // What the reader of YAML has found is one error of many lines.
+            let yaml = (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {}", lines.join("\n  ")));
+            let list: Vec<String> = yaml.into_iter().chain(rest).collect();
+            return Err(ApiError::bad_request(format!("{prefix}: strict decoding error: {}", list.join(", "))));
         }
         Validation::Warn => call.warnings.extend(findings),
         _ => {}
@@ -258,6 +304,25 @@ pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, 
         return Err(ApiError::invalid(&r.group, &kind, json::text(&doc, "metadata.name"), &[cause]));
     }
     Ok(doc)
+}
+
+/// What is odd about a body. Below what nobody knows, duplicates are not looked for.
+fn findings(duplicates: Vec<String>, unknown: Vec<String>) -> Vec<String> {
+    let path = |f: &str, what: &str| f.strip_prefix(what).map(|p| p.trim_matches('"').to_owned());
+    let nowhere: Vec<String> = unknown.iter().filter_map(|f| path(f, "unknown field ")).collect();
+    let known = |d: &String| {
+        path(d, "duplicate field ")
+            .is_none_or(|d| !nowhere.iter().any(|u| d.strip_prefix(&**u).is_some_and(|r| r.is_empty() || r.starts_with(['.', '[']))))
+    };
+    duplicates.into_iter().filter(known).chain(unknown).collect()
+}
+
+/// The package of a group's types within the server (`pkg/apis`).
+fn package(group: &str) -> &str {
+    match group {
+        "" | "events.k8s.io" => "core",
+        g => g.split('.').next().unwrap_or(g),
+    }
 }
 
 /// 400 for a body whose kind cannot be told.
@@ -277,6 +342,14 @@ fn unrecognized(body: &[u8], kind: &str, why: &str) -> ApiError {
 
 fn check_type(server: &Server, r: &Resource, kind: &str, version: &str) -> Result<(), ApiError> {
     let want = r.api_version();
+    if r.custom {
+        if version == want {
+            return Ok(());
+        }
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({want})"
+        )));
+    }
     let (kind_ok, version_ok) = (kind.is_empty() || kind == r.kind, version.is_empty() || version == want);
     if kind_ok && version_ok {
         return Ok(());
@@ -284,28 +357,24 @@ fn check_type(server: &Server, r: &Resource, kind: &str, version: &str) -> Resul
     let kind = if kind.is_empty() { &r.kind } else { kind };
     let version = if version.is_empty() { &want } else { version };
     let (g, v) = version.split_once('/').unwrap_or(("", version));
-    if r.custom {
-        if version_ok {
-            return Ok(());
-        }
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({want})"
-        )));
-    }
-    if server.registry.by_kind(g, v, kind).is_some() || (kind_ok && g == r.group) {
+    // Old versions are known still, though not served.
+    if server.registry.by_kind(g, v, kind).is_some_and(|k| !k.custom) || (kind_ok && g == r.group && v.contains("beta")) {
         if kind_ok {
             return Err(ApiError::bad_request(format!(
                 "the API version in the data ({version}) does not match the expected API version ({want})"
             )));
         }
         return Err(ApiError::bad_request(format!(
-            "{kind} in version {v:?} cannot be handled as a {}: converting ({g}/{v}.{kind}) to ({want}.{}): unknown conversion",
-            r.kind, r.kind
+            "{kind} in version {v:?} cannot be handled as a {}: converting ({v}.{kind}) to ({}.{}): unknown conversion",
+            r.kind,
+            package(&r.group),
+            r.kind
         )));
     }
     Err(ApiError::bad_request(format!(
-        "{kind} in version {v:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-        r.kind
+        "{kind} in version {v:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme {:?}",
+        r.kind,
+        if r.group == "apiextensions.k8s.io" { "pkg/apiserver/apiserver.go:55" } else { "pkg/api/legacyscheme/scheme.go:30" }
     )))
 }
 

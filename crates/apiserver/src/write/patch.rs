@@ -48,6 +48,9 @@ fn kind_of(call: &Call<'_>) -> Result<Kind, ApiError> {
 /// PATCH of an object.
 pub(crate) fn patch(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let kind = kind_of(call)?;
+    if call.route.name.is_none() {
+        return Err(ApiError::bad_request("name must be provided"));
+    }
     let target = Target::of(call.server, &call.resource)?;
     let opts = write_options(call, "PatchOptions", kind == Kind::Apply)?;
     if call.req.body.len() > super::BODY_LIMIT {
@@ -98,17 +101,24 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
     }
     let mut after = after;
     // The type of an object cannot be patched away.
+    let outcome = after.clone();
+    let value = || refused_value(kind, body, &outcome);
     for (k, want) in [("kind", target.served.kind.clone()), ("apiVersion", target.served.api_version())] {
         let have = json::text(&after, k);
         if !have.is_empty() && have != want {
-            return Err(patch_refused(body, &format!("converting ({have}) to ({want}): unknown conversion")));
+            if target.served.custom {
+                return Err(wrong_type(target, k, have, &want, json::text(&after, "metadata.name")));
+            }
+            return Err(patch_refused(&value(), &format!("converting ({have}) to ({want}): unknown conversion")));
         }
         json::put(&mut after, k, Some(want.into()));
     }
-    let (mut doc, unknown) = target.decode(call.server, after).map_err(|e| patch_refused(body, &e.to_string()))?;
+    let (mut doc, unknown) = target.decode(call.server, after).map_err(|e| patch_refused(&value(), &e.to_string()))?;
     findings.extend(unknown);
     match validation {
-        Validation::Strict if !findings.is_empty() => return Err(strict_patch(body, &findings)),
+        Validation::Strict if !findings.is_empty() => {
+            return Err(patch_refused(&value(), &format!("strict decoding error: {}", findings.join(", "))));
+        }
         Validation::Warn => call.warnings.extend(findings),
         _ => {}
     }
@@ -126,13 +136,70 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
     Ok(doc)
 }
 
-fn strict_patch(body: &[u8], findings: &[String]) -> ApiError {
-    patch_refused(body, &format!("strict decoding error: {}", findings.join(", ")))
+/// What a refused patch is shown as: a strategic one by itself, of others the outcome (`jsonPatcher`, `strategicPatchObject`).
+fn refused_value(kind: Kind, body: &[u8], after: &Value) -> String {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(patch) if kind == Kind::Strategic => go_map(&patch),
+        Ok(patch) => {
+            let mut shown = after.clone();
+            match kind {
+                Kind::Json => {
+                    sort_keys(&mut shown, None);
+                    for path in patch.as_array().into_iter().flatten().filter_map(|op| op["path"].as_str()) {
+                        sort_path(&mut shown, path.trim_start_matches('/'));
+                    }
+                }
+                _ => sort_keys(&mut shown, Some(&patch)),
+            }
+            json::html_safe(&shown.to_string())
+        }
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+/// What a patch touched is written with its keys in order, the rest as it was.
+fn sort_keys(v: &mut Value, patch: Option<&Value>) {
+    let Value::Object(m) = v else { return };
+    m.sort_keys();
+    for (k, below) in m.iter_mut() {
+        if let Some(p) = patch.and_then(|p| p.get(k)).filter(|p| p.is_object()) {
+            sort_keys(below, Some(p));
+        }
+    }
+}
+
+fn sort_path(v: &mut Value, path: &str) {
+    let (Value::Object(m), Some((first, rest))) = (v, path.split_once('/')) else { return };
+    if let Some(below) = m.get_mut(first) {
+        sort_keys(below, None);
+        sort_path(below, rest);
+    }
+}
+
+/// A value as Go's `%+v` prints it.
+fn go_map(v: &Value) -> String {
+    match v {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(t) => t.clone(),
+        Value::Array(l) => format!("[{}]", l.iter().map(go_map).collect::<Vec<_>>().join(" ")),
+        Value::Object(m) => {
+            let mut fields: Vec<_> = m.iter().collect();
+            fields.sort_by_key(|(k, _)| *k);
+            format!("map[{}]", fields.iter().map(|(k, v)| format!("{k}:{}", go_map(v))).collect::<Vec<_>>().join(" "))
+        }
+        v => v.to_string(),
+    }
+}
+
+/// 422 for a custom object whose type was patched away (`ValidateTypeMeta`).
+fn wrong_type(target: &Target, key: &str, have: &str, want: &str, name: &str) -> ApiError {
+    let kind = if key == "kind" { have } else { &target.served.kind };
+    let cause = Cause::new("FieldValueInvalid", key, format!("Invalid value: {have:?}: must be {want}"));
+    ApiError::invalid(&target.served.group, kind, name, &[cause])
 }
 
 /// 422 that names the patch itself.
-fn patch_refused(body: &[u8], why: &str) -> ApiError {
-    let value = String::from_utf8_lossy(body).into_owned();
+fn patch_refused(value: &str, why: &str) -> ApiError {
     let cause = Cause::new("FieldValueInvalid", "patch", format!("Invalid value: {value:?}: {why}"));
     let mut e = ApiError::new(422, "Invalid", format!(" \"\" is invalid: patch: {}", cause.message));
     e.details = serde_json::json!({});

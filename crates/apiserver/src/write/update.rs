@@ -4,9 +4,10 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::create::finish;
-use super::{Target, WriteOptions, check_namespace, commit, decode_body, load, read_body, write_options};
+use super::{Target, WriteOptions, check_namespace, commit, decode_body, load, read_object, write_options};
 use crate::admission;
 use crate::apply::managed;
+use crate::custom;
 use crate::json;
 use crate::kinds::{self, Env, Errors};
 use crate::read::object_response;
@@ -22,7 +23,7 @@ pub(crate) const MODIFIED: &str = "the object has been modified; please apply yo
 pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let target = Target::of(call.server, &call.resource)?;
     let opts = write_options(call, "UpdateOptions", false)?;
-    let body = read_body(call.req)?;
+    let body = read_object(call.req, &target.served.kind)?;
     let mut doc = decode_body(call, &target, body, opts.validation)?;
     check_name(call, &doc)?;
     check_namespace(call, &mut doc)?;
@@ -176,10 +177,15 @@ pub(crate) fn change(
             }
         }
         Some("status") => (rules.validate_status)(&doc, old, &mut errors, &env),
+        // The scale of a custom object is checked by its parent's rules.
+        Some("scale") if r.custom => (rules.validate_update)(&doc, old, &mut errors, &env),
         Some(s) => kinds::validate_sub(&r, s, &doc, old, &mut errors),
     }
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
+    }
+    if r.custom {
+        custom::whole_numbers(&mut doc);
     }
     if !matches!(sub, Some("status" | "scale" | "finalize" | "approval")) {
         admission::validate(&env, target, &doc, Some(old))?;

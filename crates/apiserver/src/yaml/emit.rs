@@ -86,43 +86,22 @@ fn scalar(v: &Value, at: usize, out: &mut String) {
     }
 }
 
-/// Order of keys: runs of digits by their number, letters before other signs (go-yaml `keyList`).
+/// Order of keys: runs of digits by their number, letters behind other signs (go-yaml 2 `keyList`).
 fn natural(a: &str, b: &str) -> std::cmp::Ordering {
-    use std::cmp::Ordering;
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let (mut i, mut digits) = (0, false);
-    while i < a.len() && i < b.len() {
-        if a[i] == b[i] {
-            digits = a[i].is_numeric();
-            i += 1;
-            continue;
-        }
-        let (al, bl) = (a[i].is_alphabetic(), b[i].is_alphabetic());
-        if al && bl {
-            return a[i].cmp(&b[i]);
-        }
-        if al || bl {
-            // Within a number the letter comes last.
-            return if digits == al { Ordering::Greater } else { Ordering::Less };
-        }
-        let number = |s: &[char]| {
-            let (mut n, mut end) = (0i64, i);
-            while end < s.len() && s[end].is_ascii_digit() {
-                n = n.saturating_mul(10).saturating_add(i64::from(s[end] as u32 - '0' as u32));
-                end += 1;
-            }
-            (n, end)
-        };
-        let ((an, ai), (bn, bi)) = (number(&a), number(&b));
-        if an != bn {
-            return an.cmp(&bn);
-        }
-        if ai != bi {
-            return ai.cmp(&bi);
-        }
-        return a[i].cmp(&b[i]);
+    let Some(i) = a.iter().zip(&b).position(|(x, y)| x != y) else { return a.len().cmp(&b.len()) };
+    let (al, bl) = (a[i].is_alphabetic(), b[i].is_alphabetic());
+    if al || bl {
+        return if al && bl { a[i].cmp(&b[i]) } else { al.cmp(&bl) };
     }
-    a.len().cmp(&b.len())
+    // Zeros within a number count as digits, at its head they do not.
+    let within = a[..i].iter().rev().take_while(|c| c.is_ascii_digit()).any(|c| *c != '0');
+    let start = i64::from((a[i] == '0' || b[i] == '0') && within);
+    let number = |s: &[char]| {
+        let digits: Vec<_> = s[i..].iter().map_while(|c| c.to_digit(10)).collect();
+        (digits.iter().fold(start, |n, d| n.saturating_mul(10).saturating_add(i64::from(*d))), digits.len())
+    };
+    number(&a).cmp(&number(&b)).then(a[i].cmp(&b[i]))
 }
 
 fn pattern(cell: &'static OnceLock<Regex>, p: &str, t: &str) -> bool {
@@ -133,8 +112,8 @@ fn pattern(cell: &'static OnceLock<Regex>, p: &str, t: &str) -> bool {
 fn ambiguous(t: &str) -> bool {
     const WORDS: &[&str] = &[
         "", "~", "null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE", "y", "Y", "yes", "Yes", "YES", "n", "N", "no",
-        "No", "NO", "on", "On", "ON", "off", "Off", "OFF", ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf",
-        "-.Inf", "-.INF",
+        "No", "NO", "on", "On", "ON", "off", "Off", "OFF", ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF",
+        "-.inf", "-.Inf", "-.INF",
     ];
     static FLOAT: OnceLock<Regex> = OnceLock::new();
     static INT: OnceLock<Regex> = OnceLock::new();
@@ -144,7 +123,11 @@ fn ambiguous(t: &str) -> bool {
         || pattern(&FLOAT, r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$", t)
         || pattern(&INT, r"^[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)$", t)
         || pattern(&SIXTY, r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$", t)
-        || pattern(&TIME, r"^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ]\s*[0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]*)?\s*(Z|[-+][0-9]{1,2}(:?[0-9]{2})?)?)?$", t)
+        || pattern(
+            &TIME,
+            r"^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ]\s*[0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]*)?\s*(Z|[-+][0-9]{1,2}(:?[0-9]{2})?)?)?$",
+            t,
+        )
 }
 
 fn printable(c: char) -> bool {

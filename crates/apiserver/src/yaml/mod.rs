@@ -13,8 +13,36 @@ pub(crate) use self::emit::emit;
 /// Reads a document; also tells of keys that occur twice, in the words of the reference. The last one counts.
 pub(crate) fn parse(text: &str) -> Result<(Value, Vec<String>), String> {
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
-    let node: Node = serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())?;
+    let node: Node = serde_saphyr::from_str_with_options(first(text), options).map_err(|e| fault(&e.to_string()))?;
     Ok((node.value, node.duplicates))
+}
+
+/// The first document: what follows is not read.
+fn first(text: &str) -> &str {
+    let (mut at, mut begun) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let mark = line.trim_end() == "---" || line.starts_with("--- ");
+        if begun && (mark || line.trim_end() == "...") {
+            return &text[..at];
+        }
+        let t = line.trim();
+        begun |= mark && t != "---" || !mark && !t.is_empty() && !t.starts_with(['#', '%']);
+        at += line.len();
+    }
+    text
+}
+
+/// An error as go-yaml 2 words it; the first line is not named.
+fn fault(told: &str) -> String {
+    let head = told.lines().next().unwrap_or("").trim_start_matches("error: ");
+    let (line, text) = match head.strip_prefix("line ").and_then(|r| r.split_once(' ')) {
+        Some((n, rest)) => (n.parse::<u32>().unwrap_or(1), rest.split_once(": ").map_or(rest, |(_, t)| t)),
+        None => (1, head),
+    };
+    if text.starts_with("unclosed bracket") {
+        return format!("yaml: line {line}: did not find expected node content");
+    }
+    if line > 1 { format!("yaml: line {line}: {text}") } else { format!("yaml: {text}") }
 }
 
 struct Node {

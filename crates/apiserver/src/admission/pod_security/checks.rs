@@ -46,7 +46,12 @@ const CHECKS: &[Check] = &[
         versions: &[(0, |p| se_linux(p, &SE_LINUX_TYPES[..4])), (31, |p| se_linux(p, SE_LINUX_TYPES))],
         instead_of: "",
     },
-    Check { id: "seccompProfile_baseline", restricted: false, versions: &[(0, seccomp_annotations), (19, seccomp_baseline)], instead_of: "" },
+    Check {
+        id: "seccompProfile_baseline",
+        restricted: false,
+        versions: &[(0, seccomp_annotations), (19, seccomp_baseline)],
+        instead_of: "",
+    },
     Check {
         id: "sysctls",
         restricted: false,
@@ -158,7 +163,10 @@ fn own_users(pod: &Pod<'_>) -> bool {
 
 fn app_armor(pod: &Pod<'_>) -> Finding {
     let bad = |v: &Value| {
-        security(v).get("appArmorProfile").map(|p| json::text(p, "type").to_owned()).filter(|t| !matches!(t.as_str(), "RuntimeDefault" | "Localhost"))
+        security(v)
+            .get("appArmorProfile")
+            .map(|p| json::text(p, "type").to_owned())
+            .filter(|t| !matches!(t.as_str(), "RuntimeDefault" | "Localhost"))
     };
     let mut values: BTreeSet<String> = containers(pod).filter_map(bad).collect();
     values.extend(bad(pod.spec));
@@ -188,7 +196,18 @@ fn app_armor(pod: &Pod<'_>) -> Finding {
 
 /// Capabilities that the baseline lets a container add.
 const CAPABILITIES: &[&str] = &[
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
     "SYS_CHROOT",
 ];
 
@@ -236,9 +255,8 @@ fn host_paths(pod: &Pod<'_>) -> Finding {
 }
 
 fn host_ports(pod: &Pod<'_>) -> Finding {
-    let ports = |c: &Value| -> Vec<i64> {
-        json::list(c, "ports").iter().filter_map(|p| json::int(p, "hostPort")).filter(|p| *p != 0).collect()
-    };
+    let ports =
+        |c: &Value| -> Vec<i64> { json::list(c, "ports").iter().filter_map(|p| json::int(p, "hostPort")).filter(|p| *p != 0).collect() };
     let names = named(pod, |c| !ports(c).is_empty());
     if names.is_empty() {
         return None;
@@ -254,7 +272,10 @@ fn host_probes(pod: &Pod<'_>) -> Finding {
             .into_iter()
             .map(|k| &c[k])
             .chain(["postStart", "preStop"].into_iter().map(|k| &c["lifecycle"][k]));
-        handlers.flat_map(|h| ["httpGet.host", "tcpSocket.host"].into_iter().map(move |p| json::text(h, p))).filter(|h| !h.is_empty()).collect()
+        handlers
+            .flat_map(|h| ["httpGet.host", "tcpSocket.host"].into_iter().map(move |p| json::text(h, p)))
+            .filter(|h| !h.is_empty())
+            .collect()
     }
     let names: BTreeSet<&str> = named(pod, |c| !hosts(c).is_empty()).into_iter().collect();
     if names.is_empty() {
@@ -341,8 +362,7 @@ fn seccomp_baseline(pod: &Pod<'_>) -> Finding {
     if who.is_empty() {
         return None;
     }
-    let values: BTreeSet<&str> =
-        containers(pod).chain([pod.spec]).filter_map(seccomp_type).filter(|t| !good_seccomp(t)).collect();
+    let values: BTreeSet<&str> = containers(pod).chain([pod.spec]).filter_map(seccomp_type).filter(|t| !good_seccomp(t)).collect();
     found("seccompProfile", format!("{} must not set securityContext.seccompProfile.type to {}", who.join(" and "), quoted(values)))
 }
 
@@ -363,13 +383,23 @@ fn seccomp_restricted(pod: &Pod<'_>) -> Finding {
 
 /// Settings of the kernel that the baseline lets a pod change: 5 since ever, then since 1.27, 1.29 and 1.32.
 const SYSCTLS: &[&str] = &[
-    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
-    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
 ];
 
 fn sysctls(pod: &Pod<'_>, allowed: &[&str]) -> Finding {
-    let bad: Vec<&str> = json::list(security(pod.spec), "sysctls").iter().map(|s| json::text(s, "name")).filter(|n| !allowed.contains(n)).collect();
+    let bad: Vec<&str> =
+        json::list(security(pod.spec), "sysctls").iter().map(|s| json::text(s, "name")).filter(|n| !allowed.contains(n)).collect();
     if bad.is_empty() { None } else { found("forbidden sysctls", bad.join(", ")) }
 }
 
@@ -395,13 +425,31 @@ const GOOD_VOLUMES: &[&str] =
     &["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"];
 /// The others.
 const OTHER_VOLUMES: &[&str] = &[
-    "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi", "glusterfs", "rbd", "flexVolume", "cinder", "cephfs",
-    "flocker", "fc", "azureFile", "vsphereVolume", "quobyte", "azureDisk", "photonPersistentDisk", "portworxVolume", "scaleIO", "storageos",
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "gitRepo",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "rbd",
+    "flexVolume",
+    "cinder",
+    "cephfs",
+    "flocker",
+    "fc",
+    "azureFile",
+    "vsphereVolume",
+    "quobyte",
+    "azureDisk",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "scaleIO",
+    "storageos",
 ];
 
 fn volumes(pod: &Pod<'_>) -> Finding {
-    let bad: Vec<&Value> =
-        json::list(pod.spec, "volumes").iter().filter(|v| !GOOD_VOLUMES.iter().any(|k| v.get(*k).is_some())).collect();
+    let bad: Vec<&Value> = json::list(pod.spec, "volumes").iter().filter(|v| !GOOD_VOLUMES.iter().any(|k| v.get(*k).is_some())).collect();
     if bad.is_empty() {
         return None;
     }
