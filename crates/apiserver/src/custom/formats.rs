@@ -185,7 +185,7 @@ fn is_card(t: &str) -> bool {
             (_, y) => y,
         })
         .sum();
-    known && sum % 10 == 0
+    known && sum.is_multiple_of(10)
 }
 
 #[cfg(test)]

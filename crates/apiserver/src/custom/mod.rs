@@ -145,7 +145,7 @@ fn validate(doc: &Value, old: Option<&Value>, status: bool, e: &mut Errors, env:
                 "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
             ));
         } else {
-            rules.check(s, doc, old, "", true, e, &mut env.warnings.borrow_mut());
+            rules.check(s, doc, old, ("", true), e, &mut env.warnings.borrow_mut());
         }
     }
     if !status {
@@ -155,13 +155,34 @@ fn validate(doc: &Value, old: Option<&Value>, status: bool, e: &mut Errors, env:
 
 /// What the scale subresource reads must be a count.
 fn replicas(doc: &Value, path: &str, e: &mut Errors) {
-    let Some(v) = json::at(doc, path.trim_start_matches('.')) else { return };
+    let Some(v) = accessible(doc, path, e) else { return };
     match v.as_i64() {
         Some(n) if n < 0 => e.invalid(path, v, "should be a non-negative integer"),
         Some(n) if n > i64::from(i32::MAX) => e.invalid(path, v, &format!("should be less than or equal to {}", i32::MAX)),
         Some(_) => {}
         None => e.invalid(path, &0.into(), &format!("{path} accessor error: {} is of the type {}, expected int64", go_text(v), go_type(v))),
     }
+}
+
+/// The value at a path. What stands on the way must be an object (`unstructured.NestedFieldNoCopy`).
+fn accessible<'a>(doc: &'a Value, path: &str, e: &mut Errors) -> Option<&'a Value> {
+    let mut at = doc;
+    let mut walked = String::new();
+    for name in path.trim_start_matches('.').split('.') {
+        walked.push('.');
+        walked.push_str(name);
+        match at {
+            Value::Null => return None,
+            Value::Object(m) => at = m.get(name)?,
+            v => {
+                let text =
+                    format!("{walked} accessor error: {} is of the type {}, expected map[string]interface{{}}", go_text(v), go_type(v));
+                e.invalid(path, &0.into(), &text);
+                return None;
+            }
+        }
+    }
+    Some(at)
 }
 
 fn go_type(v: &Value) -> &'static str {

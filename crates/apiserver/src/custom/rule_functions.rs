@@ -356,8 +356,11 @@ fn sets(env: &mut Env) -> Result<(), DeclarationError> {
     })
 }
 
-/// The named formats: what is wrong with a text, if anything.
-const FORMATS: &[(&str, fn(&str) -> Vec<String>)] = &[
+/// What is wrong with a text, if anything.
+type Judge = fn(&str) -> Vec<String>;
+
+/// The named formats.
+const FORMATS: &[(&str, Judge)] = &[
     ("dns1123Label", meta::dns_label),
     ("dns1123Subdomain", meta::dns_subdomain),
     ("dns1035Label", meta::dns1035_label),

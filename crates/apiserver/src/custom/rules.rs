@@ -60,14 +60,13 @@ impl Rules {
         super::each_below(s, &mut |_, below| self.collect(below));
     }
 
-    /// Runs the rules on an object. `old`: the object before an update. Failures of what did not change are warnings only (KEP-4008).
+    /// Runs the rules on an object that stands at a path, and may be a resource itself. `old`: the object before an update. Failures of what did not change are warnings only (KEP-4008).
     pub(super) fn check(
         &self,
         s: &Value,
         v: &Value,
         old: Option<&Value>,
-        path: &str,
-        root: bool,
+        (path, root): (&str, bool),
         e: &mut Errors,
         warnings: &mut Vec<String>,
     ) {
@@ -332,7 +331,7 @@ mod tests {
     fn told(s: Value, v: Value, old: Option<Value>) -> Vec<String> {
         let rules = Rules::of(&s).expect("the schema has rules");
         let (mut e, mut w) = (Errors::default(), Vec::new());
-        rules.check(&s, &v, old.as_ref(), "", true, &mut e, &mut w);
+        rules.check(&s, &v, old.as_ref(), ("", true), &mut e, &mut w);
         e.causes.iter().map(|c| format!("{}: {}", c.field, c.message)).chain(w.into_iter().map(|w| format!("warning {w}"))).collect()
     }
 

@@ -230,7 +230,7 @@ pub(super) fn defaults(s: &Value, path: &str, root: bool, e: &mut Errors) {
         if found.is_empty()
             && let Some(r) = rules::Rules::of(s)
         {
-            r.check(s, d, None, &at, root, &mut found, &mut Vec::new());
+            r.check(s, d, None, (&at, root), &mut found, &mut Vec::new());
         }
         e.causes.append(&mut found.causes);
     }

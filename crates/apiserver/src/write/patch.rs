@@ -102,7 +102,7 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
     let mut after = after;
     // The type of an object cannot be patched away.
     let outcome = after.clone();
-    let value = || refused_value(kind, body, &outcome);
+    let value = || refused_value(kind, target.served.custom, body, &outcome);
     for (k, want) in [("kind", target.served.kind.clone()), ("apiVersion", target.served.api_version())] {
         let have = json::text(&after, k);
         if !have.is_empty() && have != want {
@@ -137,12 +137,14 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
 }
 
 /// What a refused patch is shown as: a strategic one by itself, of others the outcome (`jsonPatcher`, `strategicPatchObject`).
-fn refused_value(kind: Kind, body: &[u8], after: &Value) -> String {
+fn refused_value(kind: Kind, custom: bool, body: &[u8], after: &Value) -> String {
     match serde_json::from_slice::<Value>(body) {
         Ok(patch) if kind == Kind::Strategic => go_map(&patch),
         Ok(patch) => {
             let mut shown = after.clone();
             match kind {
+                // Custom objects are maps all through.
+                _ if custom => shown.sort_all_objects(),
                 Kind::Json => {
                     sort_keys(&mut shown, None);
                     for path in patch.as_array().into_iter().flatten().filter_map(|op| op["path"].as_str()) {

@@ -15,12 +15,15 @@ pub(super) struct Pod<'a> {
 /// What a check found: a reason, and what of the pod is the reason.
 pub(super) type Finding = Option<(String, String)>;
 
+/// A check of one version of the policy.
+type Judge = fn(&Pod<'_>) -> Finding;
+
 /// A check as of a minor version of the policy.
 struct Check {
     id: &'static str,
     restricted: bool,
     /// First minor version, and the check from then on.
-    versions: &'static [(u32, fn(&Pod<'_>) -> Finding)],
+    versions: &'static [(u32, Judge)],
     /// Checks of the baseline that it stands for.
     instead_of: &'static str,
 }
