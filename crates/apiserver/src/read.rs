@@ -278,8 +278,7 @@ pub(crate) fn page(call: &Call<'_>) -> Result<Page, ApiError> {
         })?,
     };
     let (rv, mut items, after) = if cont.is_empty() {
-        // The store of the reference asks for no second try.
-        newer_than_now(call.server, rv_asked).map_err(|e| if matching == "Exact" { ApiError { retry_after: None, ..e } } else { e })?;
+        newer_than_now(call.server, rv_asked)?;
         if matching == "Exact" {
             let items = store.list_at(&log, &filter.prefix, rv_asked).map_err(|Compacted { oldest }| {
                 ApiError::expired(format!("The resourceVersion for the provided list is too old: {rv_asked} ({oldest})"))
