@@ -41,7 +41,7 @@ pub(crate) fn set_up(options: &Options, world: &World, registry: &mut Registry) 
         on_loss: if options.exit_on_loss { OnLoss::End } else { OnLoss::StandBy },
         release: true,
     };
-    let lease = KubeLease::new(world.client.clone(), options.lease_namespace.clone(), options.lease_name.clone());
+    let lease = KubeLease::new(world.lease_client.clone(), options.lease_namespace.clone(), options.lease_name.clone());
 
     // Events about the Lease must leave while we lead no longer, too; and they share nobody's pace.
     let metrics = ClientMetrics::unregistered(&world.host);

@@ -140,7 +140,13 @@ async fn supervise(network: Arc<Network>, clock: VirtualClock, seed: u64, manage
     loop {
         let (link, client) = network.connect(manager);
         let chance = Mutex::new(Dice::new(seed, 100 + link.id as u64));
-        let world = World { client, host: "sim".into(), clock: Arc::new(clock), chance: Arc::new(move || lock(&chance).next()) };
+        let world = World {
+            lease_client: client.clone(),
+            client,
+            host: "sim".into(),
+            clock: Arc::new(clock),
+            chance: Arc::new(move || lock(&chance).next()),
+        };
         let options = Options { identity: Some(format!("m{}-{}", manager, link.id)), secure_port: None, ..Options::default() };
         let mut process = tokio::task::JoinSet::new();
         process.spawn(evenkeel_manager::run(options, world, link.stop.subscribe()));

@@ -61,8 +61,10 @@ impl World {
     /// Starts the manager with all its loops; it is alone, so nothing is elected.
     pub fn start_manager(&mut self) {
         let draws = AtomicU64::new(self.seed);
+        let client = kube_client(Arc::clone(&self.server));
         let world = evenkeel_manager::World {
-            client: kube_client(Arc::clone(&self.server)),
+            lease_client: client.clone(),
+            client,
             host: "in-process".to_owned(),
             clock: Arc::new(self.clock),
             chance: Arc::new(move || mix(draws.fetch_add(1, Ordering::Relaxed))),
