@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use evenkeel_client::Fence;
 use evenkeel_election::{Handle, State};
+use evenkeel_serve::process;
 use evenkeel_watch::{Driver, wait_synced};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use prometheus_client::registry::Registry;
@@ -58,9 +59,10 @@ pub enum RunError {
 pub async fn run(options: Options, world: World, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
     wait_for_server(&world, &mut stop).await?;
     let mut registry = Registry::default();
+    process::register(&mut registry);
     let Campaign { handle, elector, events } = election::set_up(&options, &world, &mut registry).map_err(RunError::Election)?;
     let leading = watch::Sender::new(false);
-    let Wiring { cache, drivers, loops, senders } = wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry);
+    let Wiring { cache, drivers, audits, loops, senders } = wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry);
     let running = RunningControllers::register(&mut registry);
     let pages = pages::open(&options, &handle, &cache, &drivers, &loops, registry).await.map_err(RunError::Pages)?;
     say_what_is_missing(&options);
@@ -71,6 +73,9 @@ pub async fn run(options: Options, world: World, mut stop: watch::Receiver<bool>
         let (driver, cache, ended) = (driver.clone(), cache.clone(), ended.clone());
         background.spawn(async move { Driver::run(&*driver, cache, ended).await });
     }
+    // A standby's cache is audited as a leader's is: it must be right in the moment in which the standby leads. One list of metadata per kind
+    // every ten minutes is what that costs the server.
+    audits.into_iter().for_each(|audit| drop(background.spawn(audit(ended.clone()))));
     senders.into_iter().chain([events]).for_each(|sender| drop(background.spawn(sender)));
     let elector = tokio::spawn(elector);
 
