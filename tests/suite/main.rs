@@ -1,7 +1,11 @@
 //! Stories, recorded behaviours and recorded conversations, as tests.
 
 mod bad_input;
+mod black_box;
 mod corpus;
+mod process;
+mod tap;
+mod whole_manager;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
