@@ -204,8 +204,11 @@ impl Tap {
     async fn pass_on(self, path: String, line: Bytes) -> Option<Bytes> {
         let mut held = self.0.held.subscribe();
         held.wait_for(|collection| collection.is_none_or(|end| !path.ends_with(end))).await.ok()?;
-        let event: Value = serde_json::from_slice(&line).unwrap_or_default();
-        (!lock(&self.0.loses).iter().any(|loses| loses(&path, &event))).then_some(line)
+        // What is there at once may come in one piece.
+        let loses = lock(&self.0.loses);
+        let lost = |line: &[u8]| serde_json::from_slice(line).is_ok_and(|event| loses.iter().any(|loses| loses(&path, &event)));
+        let kept: Vec<u8> = line.split_inclusive(|byte| *byte == b'\n').filter(|line| !lost(line)).flatten().copied().collect();
+        (!kept.is_empty()).then(|| kept.into())
     }
 }
 

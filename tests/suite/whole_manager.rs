@@ -110,7 +110,8 @@ fn a_deletion_that_no_watch_told_of_is_found_and_mended_by_leader_and_standby() 
 
         let victim = pods(&tap, "web").remove(0);
         let lost = name(&victim).to_owned();
-        tap.lose(move |path, event| path.ends_with("/pods") && event["type"] == "DELETED" && name(&event["object"]) == lost);
+        // Whatever is said of its end, that it is going included.
+        tap.lose(move |path, event| path.ends_with("/pods") && name(&event["object"]) == lost);
         let uid = victim["metadata"]["uid"].as_str().expect("stored").to_owned();
         tap.admin().delete_now(&format!("{PODS}/{}", name(&victim)), &uid).expect("deleted");
         sleep(540 * SEC).await;
