@@ -123,7 +123,7 @@ pub(crate) fn wire(options: &Options, world: &World, fence: Fence, leading: watc
     }
     // Both loops feed one histogram, as in the stock manager, where they are one controller.
     let (sets, rcs) = (on(&evenkeel_replicaset::REPLICA_SET), on(&evenkeel_replicaset::REPLICATION_CONTROLLER));
-    let ratios = (sets || rcs).then(|| AgeRatios::register(common.registry)).unwrap_or_default();
+    let ratios = if sets || rcs { AgeRatios::register(common.registry) } else { AgeRatios::default() };
     if sets {
         let control_loop = ReplicaSetLoop::default().with_age_ratio_observer(ratios.observer());
         loops.push(common.wire(control_loop, options.replicaset_syncs));
