@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use evenkeel_devcluster::api::PatchType;
 use evenkeel_manager::{Options, RunError, World, run};
-use evenkeel_tests::behaviours::{
-    in_process::{in_virtual_time, zero},
-    world::TokioClock,
-};
+use evenkeel_tests::recorded::virtual_time::{TokioClock, in_virtual_time, zero};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
