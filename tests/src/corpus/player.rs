@@ -23,6 +23,9 @@ use crate::recorded::placeholders::Fill;
 use crate::transport::{Answer, Transport};
 
 /// Who the requests say they come from: it stands in recorded field ownership.
+/// Names and values of a request's headers; without a value: one that would go by itself, and shall not.
+type Headers = Vec<(String, Option<String>)>;
+
 const AGENT: &str = "corpus/1";
 /// How much of a value is shown.
 const SHOWN: usize = 160;
@@ -176,7 +179,7 @@ impl<'a> Player<'a> {
     }
 
     /// Path and headers of a request, filled.
-    fn asked(&self, step: &Step) -> Result<(String, Vec<(String, Option<String>)>), Broken> {
+    fn asked(&self, step: &Step) -> Result<(String, Headers), Broken> {
         let fill = self.fill();
         let mut headers = Vec::new();
         if let Some(token) = &step.token {
