@@ -22,10 +22,10 @@ use crate::recorded::place::look_up;
 use crate::recorded::placeholders::Fill;
 use crate::transport::{Answer, Transport};
 
-/// Who the requests say they come from: it stands in recorded field ownership.
 /// Names and values of a request's headers; without a value: one that would go by itself, and shall not.
 type Headers = Vec<(String, Option<String>)>;
 
+/// Who the requests say they come from: it stands in recorded field ownership.
 const AGENT: &str = "corpus/1";
 /// How much of a value is shown.
 const SHOWN: usize = 160;
