@@ -308,9 +308,12 @@ fn stateful_set_strategy(s: &mut Obj) {
 }
 
 fn job(j: &mut Obj) {
+    // Where selector and labels are still to be made, the job takes over the labels once they are.
+    let spec = j.get("spec");
+    let complete = spec.is_some_and(|s| s.get("selector").is_some() || s.get("manualSelector").and_then(Value::as_bool) == Some(true));
     let labels =
         j.get("spec").and_then(|s| s.pointer("/template/metadata/labels")).and_then(Value::as_object).filter(|l| !l.is_empty()).cloned();
-    if let Some(labels) = labels {
+    if let Some(labels) = labels.filter(|_| complete) {
         labels_if_none(j, labels);
     }
     let spec = sub(j, "spec");

@@ -42,7 +42,14 @@ pub(crate) fn create_document(
     let given_rv = json::text(&doc, "metadata.resourceVersion").to_owned();
     let ns = call.namespace().to_owned();
     admission::namespace::check(&server, &target.served, &ns, json::text(&doc, "metadata.name"))?;
-    let env = Env { server: &server, now: server.options.clock.now(), namespace: &ns, warnings: Default::default(), user: &call.req.user };
+    let env = Env {
+        server: &server,
+        now: server.options.clock.now(),
+        namespace: &ns,
+        warnings: Default::default(),
+        user: &call.req.user,
+        served: &target.served,
+    };
 
     let owned = match op {
         managed::Op::Update => managed::updated(target, None, &doc, None, &opts.manager, env.now),
@@ -57,13 +64,13 @@ pub(crate) fn create_document(
         schema.apply_defaults(target.schema.root(), &mut doc);
     }
     admission::mutate(&env, target, &mut doc, None)?;
+    let name = json::text(&doc, "metadata.name").to_owned();
+    (rules.settle)(&mut doc, None, &env).map_err(|causes| target.invalid(&name, &causes))?;
     (rules.prepare_create)(&mut doc, &env);
     finish(target, &mut doc);
 
     let mut errors = Errors::default();
-    kinds::validate_meta(&r, &doc, &mut errors);
-    (rules.validate)(&doc, &mut errors, &env);
-    let name = json::text(&doc, "metadata.name").to_owned();
+    rules.check_create(&doc, &mut errors, &env);
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
     }
@@ -98,7 +105,7 @@ pub(crate) fn create_document(
     kinds::allocate(&env, &r, &mut doc, None).map_err(|causes| target.invalid(&name, &causes))?;
     managed::put(&mut doc, owned);
     call.warnings.extend(env.warnings.take());
-    call.warnings.extend(kinds::warnings(&r, &doc, None));
+    call.warnings.extend(kinds::warnings(&r, None, &doc, None));
     if opts.dry_run {
         kinds::release(&server, &r, &doc, None);
         return Ok(doc);

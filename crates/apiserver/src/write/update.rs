@@ -120,7 +120,14 @@ pub(crate) fn change(
     let name = call.route.name.unwrap_or("").to_owned();
     let ns = call.namespace().to_owned();
     let sub = call.route.subresource;
-    let env = Env { server: &server, now: server.options.clock.now(), namespace: &ns, warnings: Default::default(), user: &call.req.user };
+    let env = Env {
+        server: &server,
+        now: server.options.clock.now(),
+        namespace: &ns,
+        warnings: Default::default(),
+        user: &call.req.user,
+        served: &target.served,
+    };
 
     let rv = json::text(&doc, "metadata.resourceVersion").to_owned();
     let unconditional = rv.is_empty() || rv == "0";
@@ -150,6 +157,7 @@ pub(crate) fn change(
     match sub {
         None => {
             admission::mutate(&env, target, &mut doc, Some(old))?;
+            (rules.settle)(&mut doc, Some(old), &env).map_err(|causes| target.invalid(&name, &causes))?;
             (rules.prepare_update)(&mut doc, old, &env);
         }
         Some("status") => (rules.prepare_status)(&mut doc, old, &env),
@@ -160,31 +168,14 @@ pub(crate) fn change(
     finish(target, &mut doc);
     raise_generation(&r, sub, old, &mut doc);
     managed::put(&mut doc, owned);
-    kinds::validate_meta_update(&r, &doc, old, &mut errors);
-    kinds::validate_meta_update(&r, &doc, old, &mut errors);
-    match sub {
-        None => {
-            for _ in 0..rules.meta_again {
-                kinds::validate_meta(&r, &doc, &mut errors);
-            }
-            if rules.update_first {
-                (rules.validate_update)(&doc, old, &mut errors, &env);
-            }
-            (rules.validate)(&doc, &mut errors, &env);
-            if !rules.update_first {
-                (rules.validate_update)(&doc, old, &mut errors, &env);
-            }
-        }
-        Some("status") => (rules.validate_status)(&doc, old, &mut errors, &env),
-        Some(s) => kinds::validate_sub(&r, s, &doc, old, &mut errors),
-    }
+    rules.check_update(sub, &doc, old, &mut errors, &env);
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
     }
     admission::validate(&env, target, &doc, Some(old))?;
     doc["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     call.warnings.extend(env.warnings.take());
-    call.warnings.extend(kinds::warnings(&r, &doc, Some(old)));
+    call.warnings.extend(kinds::warnings(&r, sub, &doc, Some(old)));
     if same(&doc, old) && managed::same_but_times(&doc, old) {
         return Ok(old.clone());
     }
