@@ -180,7 +180,7 @@ fn huge_pages(path: &str, name: &str, v: &Value, e: &mut Errors) {
     let Some(size) = name.strip_prefix("hugepages-") else { return };
     let Some(q) = amount(Some(v)) else { return };
     let whole = Quantity::parse(size).ok().filter(|s| *s > Quantity::ZERO && s.is_whole());
-    if !whole.is_some_and(|s| q.whole_up() % s.whole_up() == 0) {
+    if whole.is_none_or(|s| q.whole_up() % s.whole_up() != 0) {
         e.invalid(path, v, &format!("{q} is not positive integer multiple of {name}"));
     }
 }

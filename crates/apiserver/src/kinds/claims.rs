@@ -206,6 +206,7 @@ fn claim_update(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
         e.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
     }
     e.immutable("volumeMode", new["spec"].get("volumeMode"), old["spec"].get("volumeMode"));
+    volume_affinity(new["spec"].get("nodeAffinity"), old["spec"].get("nodeAffinity"), e);
     let attributes = new["spec"].get("volumeAttributesClassName");
     if attributes != old["spec"].get("volumeAttributesClassName") && old["status"].get("currentVolumeAttributesClassName").is_some() {
         let what = match attributes.and_then(Value::as_str) {
@@ -382,5 +383,34 @@ fn volume_update(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
     let class = |d: &Value| d["spec"].get("volumeAttributesClassName").is_some();
     if class(old) && !class(new) {
         e.forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden");
+    }
+}
+
+/// Labels that may be replaced by what they are called today.
+const RENAMED_LABELS: &[(&str, &str)] = &[
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+];
+
+/// The nodes of a volume stay, once they are named (`validatePvNodeAffinity`).
+fn volume_affinity(new: Option<&Value>, old: Option<&Value>, e: &mut Errors) {
+    let Some(old) = old.filter(|o| !o.is_null()) else { return };
+    let mut masked = old.clone();
+    for (i, t) in masked["required"]["nodeSelectorTerms"].as_array_mut().into_iter().flatten().enumerate() {
+        for list in ["matchExpressions", "matchFields"] {
+            for (j, r) in t.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+                let now = new.map_or("", |n| json::text(&n["required"]["nodeSelectorTerms"][i][list][j], "key"));
+                if RENAMED_LABELS.contains(&(json::text(r, "key"), now)) {
+                    r["key"] = now.into();
+                }
+            }
+        }
+    }
+    if new != Some(&masked) {
+        let shown = new.map_or(Value::Null, |n| internal::form("v1.VolumeNodeAffinity", n));
+        e.invalid("nodeAffinity", &shown, "field is immutable, except for updating from beta label to GA");
     }
 }

@@ -45,12 +45,6 @@ fn generate_selector(doc: &mut Value) {
     let spec = json::object_mut(doc, "spec");
     let selector = spec.entry("selector").or_insert_with(|| json!({}));
     json::object_mut(selector, "matchLabels").entry(UID).or_insert_with(|| uid.as_str().into());
-    // A job without labels of its own shows those of its template.
-    let template = doc["spec"]["template"]["metadata"]["labels"].clone();
-    let meta = json::object_mut(doc, "metadata");
-    if meta.get("labels").and_then(Value::as_object).is_none_or(Map::is_empty) {
-        meta.insert("labels".into(), template);
-    }
 }
 
 fn validate(doc: &Value, old: Option<&Value>, e: &mut Errors) {

@@ -21,8 +21,6 @@ pub(crate) const LEASE: Rules = Rules {
     unconditional_update: false,
     create_on_update: true,
     on_update: &[Check::MetaUpdate, Check::Always],
-    prepare_create: |doc, _| drop_strategy(doc, None),
-    prepare_update: |doc, old, _| drop_strategy(doc, Some(old)),
     validate: |doc, _, e, _| {
         let s = &doc["spec"];
         if let Some(n) = json::int(s, "leaseDurationSeconds").filter(|n| *n <= 0) {
@@ -43,15 +41,6 @@ pub(crate) const LEASE: Rules = Rules {
     },
     ..DEFAULT
 };
-
-/// Fields of coordinated elections, which are not open (feature `CoordinatedLeaderElection`).
-fn drop_strategy(doc: &mut Value, old: Option<&Value>) {
-    for k in ["strategy", "preferredHolder"] {
-        if old.is_none_or(|o| o["spec"].get(k).is_none()) {
-            json::take(&mut doc["spec"], k);
-        }
-    }
-}
 
 pub(crate) const POD_DISRUPTION_BUDGET: Rules = Rules {
     unconditional_update: false,

@@ -14,6 +14,7 @@ mod endpoint_slice;
 mod endpoints;
 mod errors;
 mod events;
+pub(crate) mod features;
 mod go_text;
 mod ingress;
 mod internal;
@@ -109,7 +110,7 @@ pub(crate) struct Rules {
     /// Metadata that a write of the status cannot touch.
     pub(crate) status_keeps_meta: &'static [&'static str],
     /// What comes before everything else; it may end the write.
-    pub(crate) settle: fn(&mut Value, Option<&Value>, &Env<'_>) -> Result<(), Vec<Cause>>,
+    pub(crate) settle: Settle,
     /// Before validation of a create.
     pub(crate) prepare_create: fn(&mut Value, &Env<'_>),
     /// Before validation of an update.
@@ -123,6 +124,9 @@ pub(crate) struct Rules {
     /// What must hold of a new status.
     pub(crate) validate_status: fn(&Value, &Value, &mut Errors, &Env<'_>),
 }
+
+/// Brings a document in order, given the old one of an update, or ends the write.
+pub(crate) type Settle = fn(&mut Value, Option<&Value>, &Env<'_>) -> Result<(), Vec<Cause>>;
 
 /// Rules of kinds that have none of their own.
 pub(crate) const DEFAULT: Rules = Rules {

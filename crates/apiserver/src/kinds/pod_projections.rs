@@ -221,7 +221,7 @@ fn bundle(at: &str, b: &Value, taken: &mut Taken<'_>, e: &mut Errors) {
             let shown = super::internal::form("v1.ClusterTrustBundleProjection", b);
             e.invalid(at, &shown, "only one of name and signerName may be used");
         }
-        (Some(n), None) if n.is_empty() => e.required(&format!("{at}.name"), "must be a valid object name"),
+        (Some(""), None) => e.required(&format!("{at}.name"), "must be a valid object name"),
         (Some(n), None) => {
             for w in meta::dns_subdomain(n) {
                 e.invalid_text(&format!("{at}.name"), n, &format!("not a valid clustertrustbundlename: {w}"));

@@ -75,11 +75,7 @@ fn restarts(new: &Value, old: &Value, statuses: &str, containers: &str, e: &mut 
         let container = (!containers.is_empty()).then(|| json::list(spec, containers).iter().find(|c| c["name"] == was["name"])).flatten();
         let own = container.and_then(|c| c.get("restartPolicy")).and_then(Value::as_str);
         let policy = own.unwrap_or_else(|| json::text(spec, "restartPolicy"));
-        let again = containers.is_empty().then_some(false).unwrap_or(match policy {
-            "Always" => true,
-            "OnFailure" => failed,
-            _ => false,
-        });
+        let again = !containers.is_empty() && (policy == "Always" || (policy == "OnFailure" && failed));
         if again {
             continue;
         }

@@ -47,7 +47,7 @@ pub(crate) fn needs_health_check(doc: &Value) -> bool {
 }
 
 /// Whether the type has ports on nodes.
-fn has_node_ports(doc: &Value) -> bool {
+pub(crate) fn has_node_ports(doc: &Value) -> bool {
     matches!(json::text(doc, "spec.type"), "NodePort" | "LoadBalancer")
 }
 

@@ -66,6 +66,8 @@ pub(crate) fn create_document(
     admission::mutate(&env, target, &mut doc, None)?;
     let name = json::text(&doc, "metadata.name").to_owned();
     (rules.settle)(&mut doc, None, &env).map_err(|causes| target.invalid(&name, &causes))?;
+    let grant = kinds::allocate(&server, &r, &mut doc, None)?;
+    kinds::features::drop_disabled(&r, &mut doc, None);
     (rules.prepare_create)(&mut doc, &env);
     finish(target, &mut doc);
 
@@ -102,14 +104,16 @@ pub(crate) fn create_document(
         }
         return Err(e);
     }
-    kinds::allocate(&env, &r, &mut doc, None).map_err(|causes| target.invalid(&name, &causes))?;
+    // What is read from the store is filled in anew: defaults that follow from what the strategy set come now.
+    target.schema.schema().apply_defaults(target.schema.root(), &mut doc);
+    finish(target, &mut doc);
     managed::put(&mut doc, owned);
     call.warnings.extend(env.warnings.take());
     call.warnings.extend(kinds::warnings(&r, None, &doc, None));
     if opts.dry_run {
-        kinds::release(&server, &r, &doc, None);
         return Ok(doc);
     }
+    grant.settle();
     charge.settle(&server);
     Ok(commit(&server, &r, &key(&ns, &name), doc, false))
 }

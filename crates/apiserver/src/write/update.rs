@@ -144,20 +144,23 @@ pub(crate) fn change(
         return Err(ApiError::conflict(&target.served, &name, MODIFIED));
     }
 
-    if let Some(s) = sub.filter(|s| *s != "status") {
-        crate::sub::restrict(s, &mut doc, old);
-    }
     let owned = match op {
         managed::Op::Update => managed::updated(target, Some(old), &doc, sub, &opts.manager, env.now),
         managed::Op::Apply(list) => list.to_vec(),
     };
+    if let Some(s) = sub.filter(|s| *s != "status") {
+        crate::sub::restrict(s, &mut doc, old);
+    }
     restore(target, sub, old, &mut doc, rules);
     call.warnings.extend(kinds::dedup_owners(&mut doc));
     let mut errors = Errors::default();
+    let mut grant = None;
     match sub {
         None => {
             admission::mutate(&env, target, &mut doc, Some(old))?;
             (rules.settle)(&mut doc, Some(old), &env).map_err(|causes| target.invalid(&name, &causes))?;
+            grant = Some(kinds::allocate(&server, &r, &mut doc, Some(old))?);
+            kinds::features::drop_disabled(&r, &mut doc, Some(old));
             (rules.prepare_update)(&mut doc, old, &env);
         }
         Some("status") => (rules.prepare_status)(&mut doc, old, &env),
@@ -173,19 +176,21 @@ pub(crate) fn change(
         return Err(target.invalid(&name, &errors.causes));
     }
     admission::validate(&env, target, &doc, Some(old))?;
+    admission::growth::check(&env, target, sub, &doc, old)?;
     doc["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     call.warnings.extend(env.warnings.take());
     call.warnings.extend(kinds::warnings(&r, sub, &doc, Some(old)));
     if same(&doc, old) && managed::same_but_times(&doc, old) {
         return Ok(old.clone());
     }
-    kinds::allocate(&env, &r, &mut doc, Some(old)).map_err(|causes| target.invalid(&name, &causes))?;
     if opts.dry_run {
-        kinds::release(&server, &r, &doc, Some(old));
         return Ok(doc);
     }
     let charge = admission::quota::check(&env, target, &doc, Some(old))?;
     charge.settle(&server);
+    if let Some(grant) = grant {
+        grant.settle();
+    }
     let k = call.key(&name);
     if super::delete::is_finished(&r, &doc) {
         // Watches see the state that was stored; the answer shows the one that was sent, at the version before the removal.
