@@ -159,6 +159,31 @@ fn pod(p: &mut Obj) {
         }
     }
     set_if_missing(spec, "enableServiceLinks", || true.into());
+    pod_requests(p);
+}
+
+/// Requests of a pod as a whole: those of its containers, else its limits (`defaultPodRequests`).
+fn pod_requests(p: &mut Obj) {
+    let Some(limits) = p.get("spec").and_then(|s| s.pointer("/resources/limits")).and_then(Value::as_object).cloned() else { return };
+    if limits.is_empty() {
+        return;
+    }
+    let mut bare = json!({"spec": p["spec"]});
+    bare["spec"]["resources"] = Value::Null;
+    let asked = crate::admission::quota::pod_amounts(&bare, "requests");
+    let Some(Value::Object(r)) = p.get_mut("spec").and_then(|s| s.get_mut("resources")) else { return };
+    let requests = sub(r, "requests");
+    let supported = |k: &str| matches!(k, "cpu" | "memory") || k.starts_with("hugepages-");
+    for (k, q) in asked {
+        if supported(&k) && !k.starts_with("hugepages-") {
+            requests.entry(k).or_insert_with(|| q.to_string().into());
+        }
+    }
+    for (k, v) in limits {
+        if supported(&k) {
+            requests.entry(k).or_insert(v);
+        }
+    }
 }
 
 fn requests_from_limits(c: &mut Obj) {

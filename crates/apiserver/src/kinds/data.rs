@@ -12,6 +12,17 @@ const DATA_LIMIT: usize = 1024 * 1024;
 
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
 
+/// What Go says about a text that is no JSON object.
+fn not_json(text: &[u8], why: &serde_json::Error) -> String {
+    match text.iter().find(|c| !c.is_ascii_whitespace()) {
+        _ if why.is_eof() => "unexpected end of JSON input".to_owned(),
+        Some(c) if !b"{[\"-0123456789tfn".contains(c) => {
+            format!("invalid character {:?} looking for beginning of value", char::from(*c))
+        }
+        _ => why.to_string(),
+    }
+}
+
 /// Types of secrets that need keys, and which.
 const NEEDS: &[(&str, &[&str])] = &[
     ("kubernetes.io/dockerconfigjson", &[".dockerconfigjson"]),
@@ -122,7 +133,7 @@ fn secret(doc: &Value, e: &mut Errors) {
         } else if kind.contains("docker")
             && let Err(why) = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes(doc, k))
         {
-            e.invalid_text(&at, "<secret contents redacted>", &why.to_string());
+            e.invalid_text(&at, "<secret contents redacted>", &not_json(&bytes(doc, k), &why));
         }
     }
     match kind {

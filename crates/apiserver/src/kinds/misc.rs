@@ -12,8 +12,6 @@ use crate::meta;
 /// Kinds whose PUT must say which version it means.
 pub(crate) const CONDITIONAL: Rules = Rules { unconditional_update: false, ..DEFAULT };
 
-pub(crate) const RUNTIME_CLASS: Rules = Rules { unconditional_update: false, create_on_update: true, ..DEFAULT };
-
 pub(crate) const SERVICE_ACCOUNT: Rules = Rules { on_update: &[Check::MetaUpdate, Check::Meta], ..DEFAULT };
 
 pub(crate) const LEASE: Rules = Rules {

@@ -44,6 +44,7 @@ mod service;
 mod service_addresses;
 mod service_validation;
 mod stateful_set;
+mod storage;
 mod warnings;
 
 use std::cell::RefCell;
@@ -228,8 +229,10 @@ pub(crate) fn rules(r: &Resource) -> &'static Rules {
         ("scheduling.k8s.io", "priorityclasses") => &misc::PRIORITY_CLASS,
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => &rbac::ROLE,
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => &rbac::ROLE_BINDING,
-        ("storage.k8s.io", "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments") => &misc::CONDITIONAL,
-        ("node.k8s.io", "runtimeclasses") => &misc::RUNTIME_CLASS,
+        ("storage.k8s.io", "storageclasses") => &storage::STORAGE_CLASS,
+        ("storage.k8s.io", "csidrivers") => &storage::CSI_DRIVER,
+        ("storage.k8s.io", "csinodes" | "csistoragecapacities" | "volumeattachments") => &misc::CONDITIONAL,
+        ("node.k8s.io", "runtimeclasses") => &storage::RUNTIME_CLASS,
         ("admissionregistration.k8s.io", _) => &misc::CONDITIONAL,
         ("apiextensions.k8s.io", _) => &DEFINITION,
         ("discovery.k8s.io", "endpointslices") => &endpoint_slice::ENDPOINT_SLICE,

@@ -449,7 +449,9 @@ fn devices(path: &str, c: &Value, volumes: &Volumes<'_>, e: &mut Errors) {
         if mounts.iter().any(|m| json::text(m, "name") == name) {
             e.invalid_text(&at_name, name, "must not already exist in volumeMounts");
         }
-        if mounts.iter().any(|m| json::text(m, "mountPath") == device) {
+        // Only the last mount of a volume counts.
+        let last = |m: &Value| mounts.iter().rfind(|o| json::text(o, "name") == json::text(m, "name")) == Some(m);
+        if mounts.iter().any(|m| json::text(m, "mountPath") == device && last(m)) {
             e.invalid_text(&at_path, device, "must not already exist as a path in volumeMounts");
         }
         if !name.is_empty() {

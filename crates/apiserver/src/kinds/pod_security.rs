@@ -38,7 +38,7 @@ pub(crate) fn pod_context(pod: &Pod<'_>, e: &mut Errors) {
     windows_options(&format!("{path}.windowsOptions"), c.get("windowsOptions"), e);
     app_armor(&format!("{path}.appArmorProfile"), c.get("appArmorProfile"), e);
     word(&path, c, "supplementalGroupsPolicy", &["Merge", "Strict"], e);
-    word(&path, c, "seLinuxChangePolicy", &["MountOption", "Recursive"], e);
+    word(&path, c, "seLinuxChangePolicy", &["Recursive"], e);
 }
 
 fn word(path: &str, c: &Value, k: &str, words: &[&str], e: &mut Errors) {

@@ -120,6 +120,56 @@ fn source(at: &str, v: &Value, pod: &Pod<'_>, e: &mut Errors) {
     }
 }
 
+/// A disk behind iSCSI (`validateISCSIVolumeSource`).
+fn iscsi(path: &str, s: &Value, e: &mut Errors) {
+    let shape = |name: &str| match name.get(..3) {
+        Some("iqn") => iqn(name),
+        Some("eui") => serial(name, 16),
+        _ => serial(name, 32),
+    };
+    let mut check = |field: &str, name: &str| {
+        let at = format!("{path}.{field}");
+        if !["iqn", "eui", "naa"].iter().any(|p| name.starts_with(p)) {
+            e.invalid_text(&at, name, "must be valid format starting with iqn, eui, or naa");
+        } else if !shape(name) {
+            e.invalid_text(&at, name, "must be valid format");
+        }
+    };
+    if !json::text(s, "iqn").is_empty() {
+        check("iqn", json::text(s, "iqn"));
+    }
+    if let Some(name) = s.get("initiatorName").and_then(Value::as_str) {
+        check("initiatorname", name);
+    }
+    if let Some(n) = json::int(s, "lun").filter(|n| !(0..=255).contains(n)) {
+        e.invalid(&format!("{path}.lun"), &n.into(), "must be between 0 and 255, inclusive");
+    }
+    let chap = |k: &str| s[k].as_bool() == Some(true);
+    if (chap("chapAuthDiscovery") || chap("chapAuthSession")) && s.get("secretRef").is_none() {
+        e.required(&format!("{path}.secretRef"), "");
+    }
+}
+
+/// `iqn.yyyy-mm.naming-authority:unique name`
+fn iqn(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("iqn.") else { return false };
+    let date = |b: &[u8]| b.len() == 8 && b.iter().enumerate().all(|(i, c)| if i == 4 { *c == b'-' } else { i == 7 || c.is_ascii_digit() });
+    let Some((head, unique)) = rest.split_once(':') else { return false };
+    let (Some(d), Some(authority)) = (head.as_bytes().get(..8), head.get(8..)) else { return false };
+    date(d)
+        && d[7] == b'.'
+        && !authority.is_empty()
+        && authority.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+        && !unique.is_empty()
+        && !unique.contains(|c: char| matches!(c, ',' | ';' | '*' | '&' | '$' | '|') || c.is_ascii_whitespace())
+}
+
+/// Three letters, any character, and that many letters and digits.
+fn serial(name: &str, digits: usize) -> bool {
+    let mut rest = name.chars().skip(4);
+    name.chars().count() == 4 + digits && rest.all(|c| c.is_ascii_alphanumeric())
+}
+
 /// What a source must fulfil besides.
 fn details(wire: &str, path: &str, s: &Value, is_pod: bool, e: &mut Errors) {
     match wire {
@@ -129,6 +179,8 @@ fn details(wire: &str, path: &str, s: &Value, is_pod: bool, e: &mut Errors) {
                 e.forbidden(&format!("{path}.sizeLimit"), "SizeLimit field must be a valid resource quantity");
             }
         }
+        "hostPath" if json::text(s, "path").is_empty() => {}
+        "iscsi" => iscsi(path, s, e),
         "hostPath" => {
             no_backsteps(&format!("{path}.path"), json::text(s, "path"), e);
             const TYPES: &[&str] = &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];

@@ -109,7 +109,9 @@ impl Ports<'_> {
 }
 
 fn internal(message: String) -> ApiError {
-    ApiError::new(500, "InternalError", format!("Internal error occurred: {message}"))
+    let mut e = ApiError::new(500, "InternalError", format!("Internal error occurred: {message}"));
+    e.details = json!({"causes": [{"message": message}]});
+    e
 }
 
 /// Gives a service the addresses and ports that it needs and takes those that it names; before validation.
