@@ -27,6 +27,7 @@ mod network_policy;
 mod nodes;
 mod pod;
 mod pod_containers;
+mod pod_mounts;
 mod pod_probes;
 mod pod_projections;
 mod pod_resize;

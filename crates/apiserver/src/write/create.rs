@@ -76,6 +76,8 @@ pub(crate) fn create_document(
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
     }
+    // They come even when the write fails from here on.
+    call.warnings.extend(kinds::warnings(&r, None, &doc, None));
     if !matches!(given_rv.as_str(), "" | "0") {
         return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
@@ -109,7 +111,6 @@ pub(crate) fn create_document(
     finish(target, &mut doc);
     managed::put(&mut doc, owned);
     call.warnings.extend(env.warnings.take());
-    call.warnings.extend(kinds::warnings(&r, None, &doc, None));
     if opts.dry_run {
         return Ok(doc);
     }

@@ -175,11 +175,11 @@ pub(crate) fn change(
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
     }
+    call.warnings.extend(kinds::warnings(&r, sub, &doc, Some(old)));
     admission::validate(&env, target, &doc, Some(old))?;
     admission::growth::check(&env, target, sub, &doc, old)?;
     doc["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     call.warnings.extend(env.warnings.take());
-    call.warnings.extend(kinds::warnings(&r, sub, &doc, Some(old)));
     if same(&doc, old) && managed::same_but_times(&doc, old) {
         return Ok(old.clone());
     }
