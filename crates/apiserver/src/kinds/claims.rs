@@ -206,7 +206,6 @@ fn claim_update(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
         e.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
     }
     e.immutable("volumeMode", new["spec"].get("volumeMode"), old["spec"].get("volumeMode"));
-    volume_affinity(new["spec"].get("nodeAffinity"), old["spec"].get("nodeAffinity"), e);
     let attributes = new["spec"].get("volumeAttributesClassName");
     if attributes != old["spec"].get("volumeAttributesClassName") && old["status"].get("currentVolumeAttributesClassName").is_some() {
         let what = match attributes.and_then(Value::as_str) {
@@ -380,6 +379,7 @@ fn volume_update(new: &Value, old: &Value, e: &mut Errors, _: &Env<'_>) {
         e.forbidden("spec.persistentvolumesource", &format!("spec.persistentvolumesource is immutable after creation\n{d}"));
     }
     e.immutable("volumeMode", new["spec"].get("volumeMode"), old["spec"].get("volumeMode"));
+    volume_affinity(new["spec"].get("nodeAffinity"), old["spec"].get("nodeAffinity"), e);
     let class = |d: &Value| d["spec"].get("volumeAttributesClassName").is_some();
     if class(old) && !class(new) {
         e.forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden");
