@@ -8,6 +8,7 @@ mod about;
 pub mod claim;
 mod control_loop;
 pub mod names;
+pub mod phrase;
 mod outcome;
 mod report;
 mod write;
