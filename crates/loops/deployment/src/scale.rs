@@ -78,7 +78,6 @@ fn proportional(deployment: &Deployment, sets: &Sets) -> Vec<(Arc<ReplicaSet>, i
             let share = match to_add {
                 // No set can be larger than its field.
                 1.. => fraction.min(left).min(i64::from(i32::MAX) - i64::from(set.replicas)),
-                0 => 0,
                 _ => fraction.max(left),
             };
             let share = if left == 0 { 0 } else { share };

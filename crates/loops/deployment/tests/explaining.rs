@@ -42,6 +42,11 @@ fn a_rolling_update_tells_what_it_makes_room_for_or_waits_for() {
             Cluster::new(third()).and(set("web", 1).size(2).available(3).sized_for(3, 4)).and(set("web", 3).full(2).sized_for(3, 4)),
             "rolling update: waiting for the counters of an old ReplicaSet",
         ),
+        // Counters that lag change nothing where nothing may go anyway.
+        (
+            Cluster::new(third()).and(set("web", 1).size(2).available(3).sized_for(3, 4)).and(set("web", 3).size(2).sized_for(3, 4)),
+            "rolling update: 2 old pods, waiting for new ones: at least 2 of all must be available",
+        ),
         (
             Cluster::new(third()).and(set("web", 1)).and(set("web", 3).size(3).available(2).sized_for(3, 4)),
             "rolling update: 2 of 3 new pods available",
@@ -128,15 +133,8 @@ fn notes_that_are_behind_are_told() {
 #[test]
 fn a_rollback_is_told_with_its_revision() {
     let asked = |n: &str| third().note("deprecated.deployment.rollback.to", n);
-    let recorded = |n: &str| {
-        asked(n).complete().note("deployment.kubernetes.io/revision", "3").note("deprecated.deployment.rollback.to", n)
-    };
     let old = || set("web", 1).full(3).sized_for(3, 4);
-    let with_note = |n: &str| {
-        let mut d = recorded(n);
-        d.0["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "3", "deprecated.deployment.rollback.to": n});
-        d
-    };
+    let with_note = |n: &str| asked(n).complete().note("deployment.kubernetes.io/revision", "3");
     assert_said([
         (Cluster::new(asked("1")).and(old()), "rollback to revision 1: the present template is recorded first"),
         (Cluster::new(asked("0")).and(old()), "rollback to the last revision: the present template is recorded first"),

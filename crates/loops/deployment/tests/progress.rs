@@ -63,6 +63,15 @@ fn a_late_rollout_can_still_finish() {
     assert_eq!(conditions(world.deployment()), ["Available=True/MinimumReplicasAvailable", "Progressing=True/NewReplicaSetAvailable"]);
 }
 
+/// workloads 2.12.3: the verdict stands until there is progress, even where somebody has turned the condition's status.
+#[test]
+fn a_rollout_that_timed_out_has_timed_out() {
+    let world = stuck(deployment("web").progressing("True", "ProgressDeadlineExceeded", T0));
+    let report = world.report();
+    let c = condition(status(&report), "Progressing");
+    assert_eq!((&c["status"], &c["reason"]), (&json!("False"), &json!("ProgressDeadlineExceeded")));
+}
+
 /// workloads 2.12.5: timing out stops nothing; recorded story `deploy-deadline-rollout`.
 #[test]
 fn a_rollout_that_timed_out_goes_on_when_it_can() {
@@ -145,6 +154,7 @@ fn a_finished_rollout_is_not_judged_again() {
         .and(set("web", 0).with("/status/replicas", 1).created(-1));
     extra.now = T0 + 100_000;
     extra.pass();
+    assert_eq!(reason(extra.deployment()), "NewReplicaSetAvailable", "however long ago that was");
     let (_, report) = extra.pass();
     assert_eq!((report.next, report.steps.len()), (Next::OnChange, 0));
 }

@@ -242,6 +242,25 @@ both! {
         assert_eq!([&condition["message"], &condition["lastTransitionTime"]], ["denied, ticket 5", "2026-01-01T12:00:00Z"]);
     }
 
+    /// B2: the same for deletes, from the very first pass over the set.
+    fn a_changed_text_of_a_failed_delete_is_never_told_twice_running<S>() {
+        let lp = SetLoop::<S>::default();
+        let mut world = World::new().with::<S>(set("web").replicas(0)).with_pods::<S>([pod("a").of("web")]);
+        let mut n = 0;
+        world.refuse = Box::new(move |w| {
+            n += usize::from(w.verb() == "delete");
+            (w.verb() == "delete").then(|| failure(FailureKind::Forbidden, &format!("denied, ticket {n}")))
+        });
+        let wrote: Vec<bool> = (0..4)
+            .map(|_| {
+                let pass = world.pass(&lp, "web");
+                world.deliver();
+                pass.writes_status()
+            })
+            .collect();
+        assert_eq!(wrote, [true, false, true, false]);
+    }
+
     /// B2: from one reason to the other; and one that somebody has turned off is turned on again.
     fn the_reason_follows_too<S>() {
         let lp = SetLoop::<S>::default();
