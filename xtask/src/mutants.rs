@@ -32,6 +32,9 @@ const OPTIMISED: [&str; 3] = ["evenkeel-api", "evenkeel-cache", "evenkeel-plan"]
 pub fn run(args: &[String]) -> Result<(), Failure> {
     let tool = find()?;
     let out = workspace::target().join("mutants");
+    let file = out.join("mutants.out/outcomes.json");
+    // A run that does not get to its first mutant must not be told with the figure of the one before.
+    let _ = std::fs::remove_file(&file);
     let mut command = Command::new(tool);
     command.current_dir(workspace::root()).arg("mutants").arg("--output").arg(&out);
     // Kept, so that only the first run builds what the crates depend on, and beside the usual one, so that nobody waits for the lock.
@@ -48,8 +51,7 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
     // Missed mutants are no failure of the run: the figure below is the verdict. A run that was cut short has one, too; with `--shuffle` it
     // is that of a fair sample.
     let status = command.status().map_err(|error| Failure::Machine(format!("cannot run {}: {error}", program::shown(&command))))?;
-    let file = out.join("mutants.out/outcomes.json");
-    let text = std::fs::read_to_string(&file).map_err(|error| Failure::Machine(format!("cannot read {}: {error}", file.display())))?;
+    let text = std::fs::read_to_string(&file).map_err(|error| Failure::Machine(format!("{status}, and no {}: {error}", file.display())))?;
     let outcomes: Value = serde_json::from_str(&text).map_err(|error| Failure::Machine(format!("{}: {error}", file.display())))?;
     let count = |what: &str| outcomes[what].as_u64().unwrap_or(0);
     let caught = count("caught") + count("timeout");

@@ -108,6 +108,10 @@ fn progress_restarts_the_clock() {
     let mut fewer_old = stuck(deployment("web").progressing("True", "ReplicaSetUpdated", T0 - 9));
     fewer_old.edit_set("web-1", |s| s.with("/status/replicas", 1));
     assert_eq!(condition(status(&fewer_old.report()), "Progressing")["lastUpdateTime"], at(T0).to_string(), "fewer old pods are progress");
+    let mut fewer_new = stuck(deployment("web").progressing("True", "ReplicaSetUpdated", T0 - 9));
+    fewer_new.edit_set("web-2", |s| s.with("/status/replicas", 0));
+    let c = condition(status(&fewer_new.report()), "Progressing")["lastUpdateTime"].clone();
+    assert_eq!(c, at(T0 - 9).to_string(), "fewer pods are none where no old one went");
     let mut worse = stuck(deployment("web").progressing("True", "ReplicaSetUpdated", T0 - 9));
     worse.edit_set("web-1", |s| s.available(1).with("/status/replicas", 3));
     assert_eq!(
