@@ -48,6 +48,7 @@ fn sizes_are_shared_in_proportion() {
         Vector { case: "3 to 2", to: 2, surge: 0, noted: (3, 3), before: (1, &[1, 1]), after: (1, &[1, 0]) },
         Vector { case: "4 to 5, no new set", to: 5, surge: 0, noted: (4, 4), before: (-1, &[2, 2]), after: (-1, &[3, 2]) },
         Vector { case: "6 to 0", to: 0, surge: 0, noted: (6, 6), before: (3, &[2, 1]), after: (0, &[0, 0]) },
+        Vector { case: "6 to 0, whatever the surge", to: 0, surge: 2, noted: (6, 8), before: (3, &[2, 1]), after: (0, &[0, 0]) },
         Vector { case: "0 to 6, none active", to: 6, surge: 0, noted: (6, 6), before: (0, &[0, 0]), after: (6, &[0, 0]) },
         Vector { case: "10 to 20, surge 2", to: 20, surge: 2, noted: (10, 12), before: (6, &[6]), after: (11, &[11]) },
         Vector { case: "10 to 50, surge 3 to 6", to: 50, surge: 6, noted: (10, 13), before: (5, &[8]), after: (22, &[34]) },

@@ -283,6 +283,24 @@ both! {
         assert_eq!(conditions::<S>(&world).as_array().unwrap().len(), 1);
     }
 
+    /// workloads 3.6.1: upstream's pods have no name yet when they are refused by the first checks of the server, so those texts quote the
+    /// prefix; it does not change with each try. Later ones (quota) quote the name, here and there.
+    fn a_refusal_from_before_naming_quotes_the_prefix<S>() {
+        for (why, prefix) in [("error looking up service account ns/robot", true), ("no PriorityClass with name high", true), ("exceeded quota: few", false)] {
+            let lp = SetLoop::<S>::default();
+            let mut world = World::new().with::<S>(set("web"));
+            let name = world.look(&lp, "web").writes().next().unwrap().name().to_string();
+            world.refuse = Box::new(move |w| {
+                let text = format!("pods {:?} is forbidden: {why}", &**w.name());
+                (w.verb() == "create").then(|| failure(FailureKind::Forbidden, &text))
+            });
+            let pass = world.pass(&lp, "web");
+            let text = format!("pods {:?} is forbidden: {why}", if prefix { "web-" } else { &name });
+            assert_eq!(pass.events(), [format!("Warning FailedCreate: Error creating: {text}")]);
+            assert_eq!(pass.status()["conditions"][0]["message"], text);
+        }
+    }
+
     /// B17: failures are retried for ever; how far apart is the shell's back-off.
     fn failures_are_never_given_up<S>() {
         let lp = SetLoop::<S>::default();
