@@ -184,7 +184,10 @@ mod tests {
         let (why, writes) = text.split_once('\n').unwrap();
         assert_eq!(why, "Deployment default/web: rolling update: no ReplicaSet has the template");
         assert!(writes.starts_with("  1. create replicasets.apps/web-") && writes.ends_with(" with 3 replicas\n"), "{writes}");
-        assert_eq!(asked(&[("paused", true.into())]), "Deployment default/web: paused: sizes only\n  -  update deployments.apps/web/status\n");
+        assert_eq!(
+            asked(&[("paused", true.into())]),
+            "Deployment default/web: paused: sizes only\n  -  update deployments.apps/web/status\n"
+        );
     }
 
     /// What cannot be worked on is told although there is nothing to write.

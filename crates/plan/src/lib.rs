@@ -8,8 +8,8 @@ mod about;
 pub mod claim;
 mod control_loop;
 pub mod names;
-pub mod phrase;
 mod outcome;
+pub mod phrase;
 mod report;
 mod write;
 

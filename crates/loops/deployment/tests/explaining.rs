@@ -103,10 +103,7 @@ fn the_end_of_a_rollout_and_its_deadline_are_told() {
             "the rollout is complete: 2 ReplicaSets beyond the history limit",
         ),
         (Cluster::new(late(third())).and(waiting()), "rolling update: 2 of 3 new pods available; the progress deadline is exceeded"),
-        (
-            Cluster::new(third().progressing("True", "ReplicaSetUpdated", 60)).and(waiting()),
-            "rolling update: 2 of 3 new pods available",
-        ),
+        (Cluster::new(third().progressing("True", "ReplicaSetUpdated", 60)).and(waiting()), "rolling update: 2 of 3 new pods available"),
         // Neither of one that is complete again, nor of one that is not being rolled out.
         (Cluster::new(late(third().complete())).and(full()), "the rollout is complete"),
         (Cluster::new(late(third().paused())).and(waiting()), "paused: sizes only"),
@@ -153,14 +150,8 @@ fn what_keeps_a_rollout_from_starting_is_told() {
             Cluster::new(third()).and(set("web", 1).orphan()).and(set("web", 2).with("/metadata/labels", json!({"app": "x"}))),
             "1 ReplicaSet to adopt, 1 ReplicaSet to release",
         ),
-        (
-            Cluster::new(third().with("/spec/selector", json!({}))),
-            "the selector is empty, it would select everything",
-        ),
-        (
-            Cluster::new(third().with("/spec/strategy", json!({"type": "BlueGreen"}))),
-            "unexpected deployment strategy type: BlueGreen",
-        ),
+        (Cluster::new(third().with("/spec/selector", json!({}))), "the selector is empty, it would select everything"),
+        (Cluster::new(third().with("/spec/strategy", json!({"type": "BlueGreen"}))), "unexpected deployment strategy type: BlueGreen"),
     ]);
     let broken = Cluster::new(third().with("/spec/selector", json!({"matchExpressions": [{"key": "a", "operator": "Near"}]})));
     assert!(why(&broken).unwrap().starts_with("deployment default/web has invalid label selector"), "{:?}", why(&broken));
