@@ -19,6 +19,7 @@ impl Fold<'_> {
         let before = w.old.as_ref().map_or(0, |old| replicas(old));
         if w.old.is_none() || before != replicas(new) {
             self.wanted.entry(set.clone()).or_default().push((w.rv, replicas(new)));
+            self.sized_by.insert(set.clone(), self.pass(w).map(|(n, _)| n));
         }
         if replicas(new) < before {
             let known = self.saw(w, "deployments");
@@ -58,8 +59,8 @@ impl Fold<'_> {
         }
         let Some(deployment) = self.deployments.get(owner) else { return };
         let (name, seen) = (deployment["metadata"]["name"].clone(), self.saw(w, "replicasets"));
-        let pass = self.pass(w).map(|(_, pass)| pass);
-        let size_then = |set: &Value| match pass.filter(|p| !p.wants("replicasets", &key(set), false)) {
+        let pass = self.pass(w).map(|(n, _)| n);
+        let size_then = |set: &Value| match pass.filter(|p| self.sized_by.get(uid(set)) != Some(&Some(*p))) {
             Some(_) => Self::at(self.wanted.get(uid(set)), seen).unwrap_or(0).min(replicas(set)),
             None => replicas(set),
         };
@@ -126,9 +127,4 @@ impl Fold<'_> {
         }
         self.violations.append(&mut found);
     }
-}
-
-fn key(object: &Value) -> String {
-    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-    format!("{}/{}", text("namespace"), text("name"))
 }

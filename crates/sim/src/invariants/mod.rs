@@ -56,6 +56,8 @@ struct Fold<'h> {
     deployments: BTreeMap<String, Arc<Value>>,
     /// Sizes of each set.
     wanted: BTreeMap<String, Values>,
+    /// The pass that gave each set its size, if it was one.
+    sized_by: BTreeMap<String, Option<usize>>,
     /// `replicas + maxSurge` and `replicas - maxUnavailable` of each Deployment.
     most: BTreeMap<String, Values>,
     least: BTreeMap<String, Values>,
@@ -79,6 +81,7 @@ pub fn check(history: &History) -> Vec<String> {
         sets: BTreeMap::new(),
         deployments: BTreeMap::new(),
         wanted: BTreeMap::new(),
+        sized_by: BTreeMap::new(),
         most: BTreeMap::new(),
         least: BTreeMap::new(),
         sized_down: BTreeMap::new(),
