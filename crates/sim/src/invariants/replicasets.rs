@@ -106,7 +106,7 @@ impl Fold<'_> {
     ///
     /// Two loops stand behind such a delete: the Deployment's pass that sized the set down, by counters which the set's pass had written
     /// before, and the set's pass that carries it out, however long nobody led in between. None of the three can know what became of pods
-    /// since; so pods that changed since the oldest of these decisions can have begun are given as unseen.
+    /// since; so pods that changed since the oldest of these decisions can have begun, or since the snapshot, are given as unseen.
     fn stays_available(&mut self, w: &Written, pod: &Value, set: &str) {
         let Some(owner) = self.sets.get(set).and_then(|s| controller(s)).map(str::to_owned) else { return };
         if !self.deployments.get(&owner).is_some_and(|d| rolls(d)) || !ready(pod) {
@@ -118,8 +118,9 @@ impl Fold<'_> {
         let (at, known) = self.sized_down.get(set).copied().unwrap_or((u64::MAX, u64::MAX));
         let sent = w.actor.manager().map_or(w.at, |(_, sent)| sent);
         let from = sent.min(at).saturating_sub(2 * OLD);
+        let pods_seen = self.saw(w, "pods");
         let changes = self.lost.iter().chain(&self.gained);
-        let unseen = changes.filter(|c| c.at >= from && sets.contains(&c.set.as_str())).count() as i64;
+        let unseen = changes.filter(|c| (c.at >= from || c.rv > pods_seen) && sets.contains(&c.set.as_str())).count() as i64;
         let known = known.min(self.shown(w.actor, "deployments", OLD));
         let least = Self::since(self.least.get(&owner), known).min().unwrap_or(0);
         if available + unseen < least {
