@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    World,
+    Around, AsIs, World,
     election::{self, Campaign},
     flags::Options,
     metrics::RunningControllers,
@@ -56,13 +56,23 @@ pub enum RunError {
 ///
 /// # Errors
 /// See [`RunError`]. A lost Lease is none, unless asked for: the manager stands by again.
-pub async fn run(options: Options, world: World, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
+pub async fn run(options: Options, world: World, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+    run_around(options, world, stop, AsIs).await
+}
+
+/// [`run`] with something around its loops and its clock.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run_around(options: Options, world: World, mut stop: watch::Receiver<bool>, around: impl Around) -> Result<(), RunError> {
     wait_for_server(&world, &mut stop).await?;
     let mut registry = Registry::default();
     process::register(&mut registry);
-    let Campaign { handle, elector, events } = election::set_up(&options, &world, &mut registry).map_err(RunError::Election)?;
+    let Campaign { handle, elector, events } =
+        election::set_up(&options, &world, around.steady(), &mut registry).map_err(RunError::Election)?;
     let leading = watch::Sender::new(false);
-    let Wiring { cache, drivers, audits, loops, senders } = wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry);
+    let Wiring { cache, drivers, audits, loops, senders } =
+        wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry, &around);
     let running = RunningControllers::register(&mut registry);
     let pages = pages::open(&options, &handle, &cache, &drivers, &loops, registry).await.map_err(RunError::Pages)?;
     say_what_is_missing(&options);

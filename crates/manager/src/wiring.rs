@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::{
-    World,
+    Around, World,
     flags::Options,
     metrics::{AgeRatios, PassMetrics},
     pass::Shell,
@@ -98,7 +98,14 @@ impl Common<'_> {
 }
 
 /// Connects everything that `options` ask for. Nothing runs yet.
-pub(crate) fn wire(options: &Options, world: &World, fence: Fence, leading: watch::Receiver<bool>, registry: &mut Registry) -> Wiring {
+pub(crate) fn wire(
+    options: &Options,
+    world: &World,
+    fence: Fence,
+    leading: watch::Receiver<bool>,
+    registry: &mut Registry,
+    around: &impl Around,
+) -> Wiring {
     let cache = Cache::new();
     let client_metrics = ClientMetrics::register(registry, &world.host);
     let queue_metrics = QueueMetrics::register(registry);
@@ -119,18 +126,18 @@ pub(crate) fn wire(options: &Options, world: &World, fence: Fence, leading: watc
     let on = |about: &About| options.controllers.runs(about.name);
     let mut loops = Vec::new();
     if on(&evenkeel_deployment::ABOUT) {
-        loops.push(common.wire(DeploymentLoop::new(true), options.deployment_syncs));
+        loops.push(common.wire(around.around(DeploymentLoop::new(true)), options.deployment_syncs));
     }
     // Both loops feed one histogram, as in the stock manager, where they are one controller.
     let (sets, rcs) = (on(&evenkeel_replicaset::REPLICA_SET), on(&evenkeel_replicaset::REPLICATION_CONTROLLER));
     let ratios = if sets || rcs { AgeRatios::register(common.registry) } else { AgeRatios::default() };
     if sets {
         let control_loop = ReplicaSetLoop::default().with_age_ratio_observer(ratios.observer());
-        loops.push(common.wire(control_loop, options.replicaset_syncs));
+        loops.push(common.wire(around.around(control_loop), options.replicaset_syncs));
     }
     if rcs {
         let control_loop = ReplicationControllerLoop::default().with_age_ratio_observer(ratios.observer());
-        loops.push(common.wire(control_loop, options.rc_syncs));
+        loops.push(common.wire(around.around(control_loop), options.rc_syncs));
     }
     let queues = std::mem::take(&mut common.queues);
     let senders = std::mem::take(&mut common.senders);
