@@ -6,11 +6,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use evenkeel_tests::behaviours::alter::{altered, mix};
-use evenkeel_tests::behaviours::in_process::{self, in_virtual_time};
+use evenkeel_tests::behaviours::in_process;
 use evenkeel_tests::behaviours::player::PlayOptions;
-use evenkeel_tests::behaviours::run::{JOBS, Report, run};
-use evenkeel_tests::behaviours::story::{Choice, Story, read_meant, read_stories};
+use evenkeel_tests::behaviours::run::{JOBS, run};
+use evenkeel_tests::behaviours::story::{Choice, Story, read_stories};
+use evenkeel_tests::corpus;
+use evenkeel_tests::corpus::conversation::{Conversation, read_conversations};
+use evenkeel_tests::recorded::alter::{Recorded, altered};
+use evenkeel_tests::recorded::chance::mix;
+use evenkeel_tests::recorded::report::{Report, read_meant};
+use evenkeel_tests::recorded::virtual_time::in_virtual_time;
 use evenkeel_tests::stories::handson;
 use evenkeel_tests::stories::plane::Place;
 use evenkeel_tests::takeover::recorded::read_handovers;
@@ -32,6 +37,10 @@ enum Command {
     Behaviours(Behaviours),
     /// Writes behaviours with one recorded value altered in each: every one of them must fail.
     Alter(Alter),
+    /// Plays recorded conversations with an API server.
+    Corpus(Corpus),
+    /// Writes conversations with one recorded value altered in each, of those that are not in the list of open ones: all must fail.
+    AlterCorpus(AlterCorpus),
     /// The hands-on story, with real kubectl: on the local control plane, or on what KUBEBUILDER_ASSETS or EVENKEEL_TEST_KUBECONFIG name.
     Handson(Handson),
     /// Two managers take turns on one server: what the second finds causes no write, and the stories end as recorded.
@@ -103,6 +112,67 @@ struct Alter {
 }
 
 #[derive(Debug, Args)]
+struct ChosenConversations {
+    /// File of conversations.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// This conversation; `*` at the end matches any rest.
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+    /// Conversations that carry the tag.
+    #[arg(long)]
+    tag: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Corpus {
+    #[command(flatten)]
+    chosen: ChosenConversations,
+    /// URL of a server. Left out: it runs in this process.
+    #[arg(long, value_name = "URL")]
+    https: Option<String>,
+    /// Bearer token of a cluster administrator.
+    #[arg(long, default_value = "", requires = "https")]
+    token: String,
+    /// File with the certificate of the server's authority; left out: whoever answers is trusted.
+    #[arg(long, value_name = "FILE", requires = "https")]
+    ca: Option<PathBuf>,
+    /// How many at a time.
+    #[arg(long, default_value_t = corpus::run::JOBS)]
+    jobs: usize,
+    /// Differences that are meant: `ID reason` a line.
+    #[arg(long, value_name = "FILE")]
+    meant: Option<PathBuf>,
+    /// Leave the objects on the server.
+    #[arg(long)]
+    keep: bool,
+    /// In process: decides uids, names and addresses.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Long values, and every answer of conversations that fail.
+    #[arg(long)]
+    verbose: bool,
+}
+
+#[derive(Debug, Args)]
+struct AlterCorpus {
+    #[command(flatten)]
+    chosen: ChosenConversations,
+    /// Conversations that do not pass yet, `ID reason` a line: these are left out.
+    #[arg(long, value_name = "FILE")]
+    open: Option<PathBuf>,
+    /// How many conversations.
+    #[arg(long, default_value_t = 100)]
+    count: usize,
+    /// Decides which, and which value of each.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where to.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct Handson {
     /// Leave the manager out: most steps must fail then.
     #[arg(long)]
@@ -146,6 +216,8 @@ fn main() -> ExitCode {
     let outcome = match Flags::parse().command {
         Command::Behaviours(flags) => play(&flags),
         Command::Alter(flags) => alter(&flags),
+        Command::Corpus(flags) => converse(&flags),
+        Command::AlterCorpus(flags) => alter_corpus(&flags),
         Command::Handson(flags) => tell(&flags),
         Command::Takeover(flags) => take_over(&flags),
     };
@@ -184,12 +256,7 @@ fn play(flags: &Behaviours) -> Outcome {
         Some(server) => play_over_tls(flags, server, &stories, &meant)?,
     };
     if flags.verbose {
-        for played in report.played.iter().filter(|played| played.fault.is_some()) {
-            println!("{} ({:.1} s)", played.id, played.took.as_secs_f64());
-            for (step, picture) in &played.pictures {
-                println!("  {step} {picture}");
-            }
-        }
+        report.print_pictures();
     }
     println!("{report}");
     Ok(report.failed().next().is_none())
@@ -201,15 +268,18 @@ fn play_over_tls(
     stories: &[Story],
     meant: &BTreeMap<String, String>,
 ) -> Result<Report, Box<dyn std::error::Error>> {
-    let trust = match &flags.ca {
-        Some(file) => Trust::Authority(read(file)?),
-        None => Trust::Anyone,
-    };
-    let client = Https::new(server, &flags.token, &trust)?;
+    let client = Https::new(server, &flags.token, &trust(flags.ca.as_ref())?)?;
     let options = PlayOptions { patience: flags.patience, keep: flags.keep, verbose: flags.verbose, now: Arc::new(Timestamp::now) };
     let seed = fresh_seed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(run(stories, &options, meant, flags.jobs, seed, &|| Box::new(client.another()))))
+}
+
+fn trust(ca: Option<&PathBuf>) -> Result<Trust, String> {
+    Ok(match ca {
+        Some(file) => Trust::Authority(read(file)?),
+        None => Trust::Anyone,
+    })
 }
 
 /// Namespaces of an earlier run may still be there.
@@ -218,13 +288,52 @@ fn fresh_seed() -> u64 {
 }
 
 fn alter(flags: &Alter) -> Outcome {
-    let stories = altered(&chosen(&flags.chosen)?, flags.count, flags.seed);
-    if stories.len() < flags.count {
-        return Err(format!("only {} behaviours can be altered", stories.len()).into());
+    write_altered(&chosen(&flags.chosen)?, flags.count, flags.seed, &flags.out)
+}
+
+fn write_altered<T: Recorded + serde::Serialize>(entries: &[T], count: usize, seed: u64, out: &PathBuf) -> Outcome {
+    let entries = altered(entries, count, seed);
+    if entries.len() < count {
+        return Err(format!("only {} can be altered", entries.len()).into());
     }
-    let lines: Vec<String> = stories.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-    std::fs::write(&flags.out, lines.join("\n") + "\n")?;
+    let lines: Vec<String> = entries.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    std::fs::write(out, lines.join("\n") + "\n")?;
     Ok(true)
+}
+
+fn chosen_conversations(flags: &ChosenConversations) -> Result<Vec<Conversation>, Box<dyn std::error::Error>> {
+    let file = flags.file.clone().unwrap_or_else(|| data("apiserver-corpus.jsonl"));
+    let choice = corpus::conversation::Choice { only: flags.only.clone(), tags: flags.tag.clone() };
+    let mut conversations = read_conversations(&read(&file)?).map_err(|fault| format!("{}: {fault}", file.display()))?;
+    conversations.retain(|conversation| choice.takes(conversation));
+    if conversations.is_empty() { Err("no such conversation".into()) } else { Ok(conversations) }
+}
+
+fn converse(flags: &Corpus) -> Outcome {
+    let conversations = chosen_conversations(&flags.chosen)?;
+    let meant = flags.meant.as_ref().map_or(Ok(BTreeMap::new()), |file| read_meant(&read(file)?).map_err(|fault| fault.to_string()))?;
+    let report = match &flags.https {
+        None => in_virtual_time(corpus::in_process::play(&conversations, &meant, flags.seed, flags.verbose))?,
+        Some(server) => {
+            let client = Https::new(server, &flags.token, &trust(flags.ca.as_ref())?)?;
+            let options = corpus::player::PlayOptions { now: Arc::new(Timestamp::now), keep: flags.keep, verbose: flags.verbose };
+            let connect = || -> Box<dyn Transport> { Box::new(client.another()) };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(corpus::run::run(&conversations, &options, &meant, flags.jobs, fresh_seed(), &connect))
+        }
+    };
+    if flags.verbose {
+        report.print_pictures();
+    }
+    println!("{report}");
+    Ok(report.failed().next().is_none())
+}
+
+fn alter_corpus(flags: &AlterCorpus) -> Outcome {
+    let open = read_meant(&read(&flags.open.clone().unwrap_or_else(|| data("corpus-open.txt")))?)?;
+    let mut conversations = chosen_conversations(&flags.chosen)?;
+    conversations.retain(|conversation| !open.contains_key(&conversation.id));
+    write_altered(&conversations, flags.count, flags.seed, &flags.out)
 }
 
 fn tell(flags: &Handson) -> Outcome {

@@ -3,8 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,17 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use evenkeel_devcluster::cluster::{Cluster, ClusterOptions};
+use evenkeel_apiserver::WallClock;
+use evenkeel_devcluster::api::{Api, PatchType};
 use serde_json::{Value, json};
 
-/// The binary `evenkeel` of this build.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a test runs from a file");
-    let target = test.ancestors().nth(2).expect("tests are built into target/<profile>/deps");
-    let path = target.join("evenkeel");
-    assert!(path.is_file(), "{} is missing: build it with `cargo build --workspace --bins`", path.display());
-    path
-}
+use crate::{
+    process::{Process, binary, cluster, free_port, scratch, until},
+    tap::{Fate, Tap},
+};
 
 fn run(args: &[&str]) -> (Output, Duration) {
     let start = Instant::now();
@@ -32,12 +28,6 @@ fn run(args: &[&str]) -> (Output, Duration) {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("evenkeel-bad-input-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("the temporary folder can be written");
-    dir
 }
 
 fn fails_with(args: &[&str], wanted: &str) -> String {
@@ -60,11 +50,35 @@ fn an_unreadable_kubeconfig_is_named() {
     }
 }
 
+/// Certificates and tokens are read when the connection is set up: the message names the kubeconfig that asked for them.
 #[test]
-fn a_server_that_does_not_answer_ends_the_start_after_ten_seconds() {
-    // A port that was free a moment ago: nobody listens there.
-    let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
-    fails_with(&[&format!("--master=http://127.0.0.1:{port}"), "--secure-port=0"], "failed to wait for apiserver being healthy");
+fn credentials_that_cannot_be_used_name_the_kubeconfig() {
+    let file = scratch("credentials").join("kubeconfig");
+    for user in [
+        json!({"tokenFile": "/no/such/token"}),
+        json!({"client-certificate-data": "aGVsbG8=", "client-key-data": "aGVsbG8="}),
+        json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/no/such/plugin", "interactiveMode": "Never"}}),
+    ] {
+        let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u", "user": user}]});
+        std::fs::write(&file, text.to_string()).expect("writable");
+        fails_with(&["--kubeconfig", file.to_str().expect("UTF-8"), "--secure-port=0"], file.to_str().expect("UTF-8"));
+        fails_with(&["plan", "--kubeconfig", file.to_str().expect("UTF-8")], file.to_str().expect("UTF-8"));
+    }
+}
+
+/// manager 16.24
+#[test]
+fn a_server_that_is_not_there_ends_the_start_after_ten_seconds() {
+    fails_with(&[&format!("--master=http://127.0.0.1:{}", free_port()), "--secure-port=0"], "failed to wait for apiserver being healthy");
+}
+
+/// manager 16.24, reliability F11: connections come about, and then nothing comes.
+#[test]
+fn a_server_that_says_nothing_ends_the_start_after_ten_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    fails_with(&[&format!("--master=http://127.0.0.1:{port}"), "--secure-port=0"], "failed to wait for apiserver being healthy: no answer");
 }
 
 /// manager 16.2
@@ -77,15 +91,15 @@ fn unknown_flags_and_controllers_are_errors() {
     fails_with(&["plan", "nonsense"], "KIND/NAME");
 }
 
-async fn cluster(name: &str, manager: bool) -> Cluster {
-    let options = ClusterOptions {
-        port: Some(0),
-        kubeconfig: Some(scratch(name).join("kubeconfig")),
-        nodes: None,
-        manager,
-        ..ClusterOptions::default()
-    };
-    Cluster::start(options).await.expect("a control plane starts")
+/// manager 16.4, 16.6, 16.8: all complaints together, and exit code 1 where the stock manager panics.
+#[test]
+fn flags_that_cannot_be_are_errors() {
+    fails_with(&["--leader-elect-resource-lock=endpoints"], "resourceLock value must be \"leases\"");
+    let text = fails_with(
+        &["--leader-elect-renew-deadline=15s", "--leader-elect-lease-duration=15s", "--concurrent-job-syncs=0"],
+        "renew-deadline",
+    );
+    assert!(text.contains("concurrent-job-syncs") && !text.contains("Usage"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,45 +118,7 @@ async fn a_wrong_ca_is_said_to_be_one() {
     other.stop().await;
 }
 
-/// Starts the manager's binary with its log in a file; ended when dropped.
-struct Process(std::process::Child, PathBuf);
-
-impl Process {
-    fn start(kubeconfig: &Path, log: PathBuf, args: &[&str]) -> Self {
-        let file = std::fs::File::create(&log).expect("writable");
-        let child = Command::new(binary())
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .args(args)
-            .stderr(Stdio::from(file))
-            .spawn()
-            .expect("the binary starts");
-        Self(child, log)
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.1).unwrap_or_default()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + limit;
-    while Instant::now() < end {
-        if holds() {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    false
-}
-
+/// With manager 16.5: no port is opened, and the process elects all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_managers_with_one_identity_never_both_lead() {
     let cluster = cluster("identity", false).await;
@@ -154,12 +130,17 @@ async fn two_managers_with_one_identity_never_both_lead() {
         "--leader-elect-renew-deadline=3s",
         "--leader-elect-retry-period=500ms",
     ];
-    let one = Process::start(cluster.kubeconfig(), dir.join("one"), &args);
+    let one = Process::with_kubeconfig(cluster.kubeconfig(), dir.join("one"), &args);
     assert!(until(Duration::from_secs(20), || one.log().contains("leading")).await, "{}", one.log());
-    let two = Process::start(cluster.kubeconfig(), dir.join("two"), &args);
-    let told = until(Duration::from_secs(30), || one.log().contains("unique") || two.log().contains("unique")).await;
+    let two = Process::with_kubeconfig(cluster.kubeconfig(), dir.join("two"), &args);
+    let told = until(Duration::from_secs(30), || two.log().contains("unique")).await;
     assert!(told, "one: {}\ntwo: {}", one.log(), two.log());
+    // Longer than the lease lasts: the second goes on standing by as long as the first renews.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(!two.log().contains("became leader"), "{}", two.log());
+    assert!(!one.log().contains("stopped leading"), "{}", one.log());
     assert!(!two.log().contains("panicked") && !one.log().contains("panicked"));
+    assert!(!one.log().contains("serving health"), "{}", one.log());
     drop((one, two));
     cluster.stop().await;
 }
@@ -171,23 +152,69 @@ fn deployment(name: &str, replicas: i64, annotations: &Value) -> Value {
 }
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const SETS: &str = "/apis/apps/v1/namespaces/default/replicasets";
 
-fn pods(cluster: &Cluster, app: &str) -> usize {
-    let list = cluster.admin("tests").get(&format!("/api/v1/namespaces/default/pods?labelSelector=app%3D{app}")).expect("pods are listed");
+fn pods(admin: &Api, app: &str) -> usize {
+    let list = admin.get(&format!("/api/v1/namespaces/default/pods?labelSelector=app%3D{app}")).expect("pods are listed");
     list["items"].as_array().map_or(0, Vec::len)
 }
 
-/// reliability S10: creation goes on at a bounded pace, and others are not slowed.
+/// reliability S10: creation goes on at a bounded pace with bounded memory, and others are not slowed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn absurd_replicas_do_not_slow_others_down() {
-    let cluster = cluster("absurd", true).await;
-    let admin = cluster.admin("tests");
-    admin.create(DEPLOYMENTS, &deployment("absurd", i64::from(i32::MAX), &json!({}))).expect("2^31-1 is a legal number");
-    assert!(until(Duration::from_secs(20), || pods(&cluster, "absurd") > 20).await, "creation goes on");
-    admin.create(DEPLOYMENTS, &deployment("small", 3, &json!({}))).expect("created");
+    let tap = Tap::new(Arc::new(WallClock));
+    // As long as a server with a disk takes: without it nothing would ever be under way beside something else.
+    tap.rule(|asked| asked.is("POST", "/pods").then_some(Fate::Late(Duration::from_millis(20))));
+    let master = format!("--master=http://127.0.0.1:{}", tap.listen().await);
+    let manager = Process::start(scratch("absurd").join("log"), &[&master, "--secure-port=0"]);
+    let idle = {
+        until(Duration::from_secs(20), || manager.log().contains("starting workers")).await.then(|| manager.resident()).expect("it leads")
+    };
+    tap.admin().create(DEPLOYMENTS, &deployment("absurd", i64::from(i32::MAX), &json!({}))).expect("2^31-1 is a legal number");
+    let made = || tap.count("POST", "/pods");
+    assert!(until(Duration::from_secs(20), || made() > 200).await, "creation goes on: {}", manager.log());
+    tap.admin().create(DEPLOYMENTS, &deployment("small", 3, &json!({}))).expect("created");
     let start = Instant::now();
-    assert!(until(Duration::from_secs(10), || pods(&cluster, "small") == 3).await, "a small Deployment waits behind an absurd one");
+    assert!(until(Duration::from_secs(10), || pods(&tap.admin(), "small") == 3).await, "a small Deployment waits behind an absurd one");
     eprintln!("a Deployment of 3 beside one of 2^31-1 had its pods after {:?}", start.elapsed());
+    let (before, since) = (made(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let rate = (made() - before) as f64 / since.elapsed().as_secs_f64();
+    assert!(rate > 10.0, "creation stands still: {rate} a second");
+    let most = tap.most_at_once("POST", "/api/v1/namespaces/default/pods");
+    assert!((1..=100).contains(&most), "{most} creates at once");
+    let grown = manager.resident().saturating_sub(idle);
+    assert!(grown < (32 << 20) + 4096 * made() as u64, "{grown} bytes more for {} pods", made());
+    assert!(!manager.log().contains("panicked"), "{}", manager.log());
+}
+
+/// reliability S7, row 5: pods of others are neither counted, adopted, changed nor deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_selector_that_matches_foreign_pods_leaves_them_alone() {
+    let cluster = cluster("foreign", true).await;
+    let admin = cluster.admin("tests");
+    let foreign = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "foreign", "namespace": "default", "labels": {"app": "x"},
+        "ownerReferences": [{"apiVersion": "example.com/v1", "kind": "Robot", "name": "r", "uid": "7c0c9a3e-0000-4000-8000-000000000001", "controller": true}]},
+        "spec": {"containers": [{"name": "c", "image": "app:1"}]}});
+    let foreign = admin.create("/api/v1/namespaces/default/pods", &foreign).expect("created");
+    let set = |name: &str, replicas: u32| {
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": name, "namespace": "default"}, "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": "x"}},
+            "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "app:1"}]}}}})
+    };
+    for (name, replicas) in [("one", 3), ("two", 1)] {
+        admin.create(SETS, &set(name, replicas)).expect("created");
+    }
+    let owned = |name: &str| {
+        let list = admin.get("/api/v1/namespaces/default/pods").expect("pods are listed");
+        list["items"].as_array().map_or(0, |pods| pods.iter().filter(|pod| pod["metadata"]["ownerReferences"][0]["name"] == name).count())
+    };
+    assert!(until(Duration::from_secs(10), || (owned("one"), owned("two")) == (3, 1)).await, "{} and {}", owned("one"), owned("two"));
+    admin.patch(&format!("{SETS}/one"), PatchType::Strategic, &json!({"spec": {"replicas": 0}})).expect("patched");
+    assert!(until(Duration::from_secs(10), || owned("one") == 0).await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((owned("two"), owned("r")), (1, 1));
+    assert_eq!(admin.get("/api/v1/namespaces/default/pods/foreign").expect("it is there"), foreign, "nobody touched it");
     cluster.stop().await;
 }
 
@@ -198,7 +225,7 @@ async fn a_template_with_a_quarter_mebibyte_of_annotations_rolls_out() {
     admin
         .create(DEPLOYMENTS, &deployment("heavy", 2, &json!({"example.com/weight": "x".repeat(256 * 1024 - 100)})))
         .expect("within the server's limit");
-    assert!(until(Duration::from_secs(10), || pods(&cluster, "heavy") == 2).await);
+    assert!(until(Duration::from_secs(10), || pods(&admin, "heavy") == 2).await);
     cluster.stop().await;
 }
 
@@ -241,9 +268,9 @@ async fn a_server_that_answers_garbage_is_asked_at_a_bounded_pace() {
     let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}], "users": [{"name": "u", "user": {}}]});
     std::fs::write(&kubeconfig, text.to_string()).expect("writable");
-    let mut manager = Process::start(&kubeconfig, dir.join("log"), &["--secure-port=0"]);
+    let mut manager = Process::with_kubeconfig(&kubeconfig, dir.join("log"), &["--secure-port=0"]);
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(manager.0.try_wait().expect("it can be asked").is_none(), "it goes on trying: {}", manager.log());
+    assert!(manager.ended().is_none(), "it goes on trying: {}", manager.log());
     let asked = count.load(Ordering::Relaxed);
     assert!((3..150).contains(&asked), "{asked} requests in 6 s: {}", manager.log());
     assert!(!manager.log().contains("panicked"), "{}", manager.log());

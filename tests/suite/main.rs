@@ -1,13 +1,20 @@
-//! Stories and recorded behaviours, as tests.
+//! Stories, recorded behaviours and recorded conversations, as tests.
 
 mod bad_input;
+mod black_box;
+mod corpus;
+mod process;
+mod tap;
+mod whole_manager;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use evenkeel_tests::behaviours::alter::altered;
-use evenkeel_tests::behaviours::in_process::{in_virtual_time, play};
-use evenkeel_tests::behaviours::story::{Choice, Story, read_meant, read_stories};
+use evenkeel_tests::behaviours::in_process::play;
+use evenkeel_tests::behaviours::story::{Choice, Story, read_stories};
+use evenkeel_tests::recorded::alter::altered;
+use evenkeel_tests::recorded::report::read_meant;
+use evenkeel_tests::recorded::virtual_time::in_virtual_time;
 use evenkeel_tests::stories::handson;
 use evenkeel_tests::stories::plane::Place;
 use evenkeel_tests::takeover::loaded::take_over;

@@ -1,4 +1,4 @@
-//! What contributors run: `cargo xtask test`, `story`, `behaviours`, `sim`, `bench`, `mutants`.
+//! What contributors run: `cargo xtask test`, `story`, `behaviours`, `corpus`, `sim`, `bench`, `mutants`.
 //!
 //! Lives here: the order in which other programs are called, and the tools that they need ([`kubectl`]). What never does: anything
 //! that takes long to build; the player of stories is the binary `stories` of the tests package, and runs through cargo.
@@ -39,6 +39,7 @@ cargo xtask COMMAND
   dev [FLAGS]                 the local control plane; `cargo dev` is short for it
   story NAME [FLAGS]          one story with real kubectl: handson, takeover  (story NAME --help)
   behaviours [FLAGS]          recorded behaviours of kube-controller-manager, in process or with --https URL
+  corpus [FLAGS]              recorded conversations with kube-apiserver, in process or with --https URL
   sim --seeds A..B            seeded fault simulation, B left out; a failing seed replays exactly
   bench idle|burst [FLAGS]    figures of the real binary, one JSON line each
                               --kubeconfig FILE  a real API server;  --rival BINARY  pair another manager
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "dev" => dev::run(&rest),
         "story" => story::story(&rest),
-        "behaviours" => story::behaviours(&rest),
+        "behaviours" | "corpus" => story::recorded(&command, &rest),
         "sim" => sim::run(&rest),
         "bench" => bench::run(&rest),
         "mutants" => mutants::run(&rest),

@@ -1,4 +1,4 @@
-//! `cargo xtask story` and `cargo xtask behaviours`: the tests package's binary, with kubectl and the programs that it looks at.
+//! `cargo xtask story`, `behaviours` and `corpus`: the tests package's binary, with kubectl and the programs that it looks at.
 
 use std::process::Command;
 
@@ -12,10 +12,10 @@ pub fn story(args: &[String]) -> Result<(), Failure> {
     program::run(stories.arg(name).args(&args[1..]))
 }
 
-/// `cargo xtask behaviours [FLAGS]`.
-pub fn behaviours(args: &[String]) -> Result<(), Failure> {
+/// `cargo xtask behaviours [FLAGS]`, `cargo xtask corpus [FLAGS]`: a recorded file, played.
+pub fn recorded(what: &str, args: &[String]) -> Result<(), Failure> {
     program::build(&["--bins"])?;
-    program::run(Command::new(workspace::built("stories")).arg("behaviours").args(args))
+    program::run(Command::new(workspace::built("stories")).arg(what).args(args))
 }
 
 /// The built binary `stories`, told where kubectl is and that the programs it starts are fresh.

@@ -19,7 +19,7 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
     let built = parts.part("build", || program::build(&["--all-targets", "--quiet"]));
     if built {
         let tools = kubectl::find();
-        parts.part("unit, property and black-box tests, recorded behaviours", || {
+        parts.part("unit, property and black-box tests, recorded behaviours and conversations", || {
             let mut tests = program::cargo(&["test", "--workspace", "--all-targets", "--quiet", "--no-fail-fast"]);
             tests.env("EVENKEEL_BUILT", "1");
             if let Ok(kubectl) = &tools {

@@ -159,6 +159,31 @@ fn pod(p: &mut Obj) {
         }
     }
     set_if_missing(spec, "enableServiceLinks", || true.into());
+    pod_requests(p);
+}
+
+/// Requests of a pod as a whole: those of its containers, else its limits (`defaultPodRequests`).
+fn pod_requests(p: &mut Obj) {
+    let Some(limits) = p.get("spec").and_then(|s| s.pointer("/resources/limits")).and_then(Value::as_object).cloned() else { return };
+    if limits.is_empty() {
+        return;
+    }
+    let mut bare = json!({"spec": p["spec"]});
+    bare["spec"]["resources"] = Value::Null;
+    let asked = crate::admission::quota::pod_amounts(&bare, "requests");
+    let Some(Value::Object(r)) = p.get_mut("spec").and_then(|s| s.get_mut("resources")) else { return };
+    let requests = sub(r, "requests");
+    let supported = |k: &str| matches!(k, "cpu" | "memory") || k.starts_with("hugepages-");
+    for (k, q) in asked {
+        if supported(&k) && !k.starts_with("hugepages-") {
+            requests.entry(k).or_insert_with(|| q.to_string().into());
+        }
+    }
+    for (k, v) in limits {
+        if supported(&k) {
+            requests.entry(k).or_insert(v);
+        }
+    }
 }
 
 fn requests_from_limits(c: &mut Obj) {
@@ -308,9 +333,12 @@ fn stateful_set_strategy(s: &mut Obj) {
 }
 
 fn job(j: &mut Obj) {
+    // Where selector and labels are still to be made, the job takes over the labels once they are.
+    let spec = j.get("spec");
+    let complete = spec.is_some_and(|s| s.get("selector").is_some() || s.get("manualSelector").and_then(Value::as_bool) == Some(true));
     let labels =
         j.get("spec").and_then(|s| s.pointer("/template/metadata/labels")).and_then(Value::as_object).filter(|l| !l.is_empty()).cloned();
-    if let Some(labels) = labels {
+    if let Some(labels) = labels.filter(|_| complete) {
         labels_if_none(j, labels);
     }
     let spec = sub(j, "spec");

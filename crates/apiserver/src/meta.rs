@@ -61,7 +61,7 @@ pub fn dns_label(s: &str) -> Vec<String> {
     if s.len() > 63 {
         out.push("must be no more than 63 characters".to_owned());
     }
-    if s.contains('.') {
+    if s.contains('.') && s.split('.').all(|part| label_shape(part, false)) {
         out.push("must not contain dots".to_owned());
     } else if !label_shape(s, false) {
         out.push(regex_error(
@@ -73,7 +73,7 @@ pub fn dns_label(s: &str) -> Vec<String> {
     out
 }
 
-/// What is wrong with a DNS-1035 label (older Service names).
+/// What is wrong with a DNS-1035 label (names of kinds and of resources in definitions).
 pub fn dns1035_label(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.len() > 63 {
@@ -109,7 +109,7 @@ pub fn dns_subdomain(s: &str) -> Vec<String> {
 pub fn path_segment(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s == "." || s == ".." {
-        out.push(format!("may not be '{s}'"));
+        return vec![format!("may not be '{s}'")];
     }
     for c in ['/', '%'] {
         if s.contains(c) {
@@ -125,7 +125,7 @@ fn label_shape(s: &str, upper: bool) -> bool {
     !b.is_empty() && alnum(b[0]) && alnum(b[b.len() - 1]) && b.iter().all(|c| alnum(*c) || *c == b'-')
 }
 
-fn regex_error(text: &str, regex: &str, examples: &[&str]) -> String {
+pub(crate) fn regex_error(text: &str, regex: &str, examples: &[&str]) -> String {
     let list = examples.iter().map(|e| format!("'{e}'")).collect::<Vec<_>>().join(",  or ");
     format!("{text} (e.g. {list}, regex used for validation is '{regex}')")
 }
@@ -136,17 +136,8 @@ fn qualified_shape(s: &str) -> bool {
     !b.is_empty() && alnum(b[0]) && alnum(b[b.len() - 1]) && b.iter().all(|c| alnum(*c) || matches!(c, b'-' | b'_' | b'.'))
 }
 
-/// What is wrong with a qualified name (keys of annotations, conditions and the like).
+/// What is wrong with a qualified name: a key of labels or annotations, a condition, a resource and the like.
 pub fn qualified_name(s: &str) -> Vec<String> {
-    name_with_prefix(s, "qualified name", "characters")
-}
-
-/// What is wrong with the key of a label.
-pub fn label_key(s: &str) -> Vec<String> {
-    name_with_prefix(s, "valid label key", "bytes")
-}
-
-fn name_with_prefix(s: &str, what: &str, unit: &str) -> Vec<String> {
     let mut out = Vec::new();
     let name = match s.split('/').collect::<Vec<_>>()[..] {
         [name] => name,
@@ -154,19 +145,24 @@ fn name_with_prefix(s: &str, what: &str, unit: &str) -> Vec<String> {
             if prefix.is_empty() {
                 out.push("prefix part must be non-empty".to_owned());
             } else {
-                out.extend(dns_subdomain(prefix).into_iter().map(|e| format!("prefix part {e}")));
+                // Lengths are counted in bytes here, in characters elsewhere.
+                let wrong = dns_subdomain(prefix).into_iter();
+                out.extend(wrong.map(|e| format!("prefix part {}", e.replace("253 characters", "253 bytes"))));
             }
             name
         }
         _ => {
-            out.push(format!("a {what} {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')", qualified_error()));
+            out.push(format!(
+                "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                qualified_error()
+            ));
             return out;
         }
     };
     if name.is_empty() {
         out.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        out.push(format!("name part must be no more than 63 {unit}"));
+        out.push("name part must be no more than 63 bytes".to_owned());
     }
     if !qualified_shape(name) {
         out.push(format!("name part {}", qualified_error()));
@@ -180,6 +176,112 @@ fn qualified_error() -> String {
         "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]",
         &["MyName", "my.name", "123-abc"],
     )
+}
+
+/// What is wrong with a search path of DNS: a subdomain whose labels may start with an underscore and hold some.
+pub fn dns_subdomain_with_underscore(s: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if s.len() > 253 {
+        out.push("must be no more than 253 characters".to_owned());
+    }
+    let label = |l: &str| {
+        let b = l.strip_prefix('_').unwrap_or(l).as_bytes();
+        let alnum = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        !b.is_empty() && alnum(b[0]) && alnum(b[b.len() - 1]) && b.iter().all(|c| alnum(*c) || matches!(c, b'-' | b'_'))
+    };
+    if !s.split('.').all(label) {
+        out.push(regex_error(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+            "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*",
+            &["example.com"],
+        ));
+    }
+    out
+}
+
+/// What is wrong with a subdomain whose first label is `*`.
+pub fn wildcard_subdomain(s: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if s.len() > 253 {
+        out.push("must be no more than 253 characters".to_owned());
+    }
+    if !s.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(|part| label_shape(part, false))) {
+        out.push(regex_error(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+            "\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            &["*.example.com"],
+        ));
+    }
+    out
+}
+
+/// What is wrong with a key of a ConfigMap or Secret.
+pub fn config_key(s: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if s.len() > 253 {
+        out.push("must be no more than 253 characters".to_owned());
+    }
+    let ok = !s.is_empty() && s.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'));
+    if !ok {
+        out.push(regex_error(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+            "[-._a-zA-Z0-9]+",
+            &["key.name", "KEY_NAME", "key-name"],
+        ));
+    }
+    match s {
+        "." => out.push("must not be '.'".to_owned()),
+        ".." => out.push("must not be '..'".to_owned()),
+        s if s.starts_with("..") => out.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    out
+}
+
+/// What is wrong with the name of a variable of a container.
+pub fn variable_name(s: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if s.is_empty() {
+        out.push("environment variable name must be non-empty".to_owned());
+    }
+    if s.chars().any(|c| !(' '..='~').contains(&c) || c == '=') {
+        out.push("a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned());
+    }
+    out
+}
+
+/// What is wrong with the name of a port of a container.
+pub fn port_name(s: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if s.len() > 15 {
+        out.push("must be no more than 15 characters".to_owned());
+    }
+    if s.is_empty() || !s.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
+        out.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
+    }
+    if !s.bytes().any(|c| c.is_ascii_lowercase()) {
+        out.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if s.contains("--") {
+        out.push("must not contain consecutive hyphens".to_owned());
+    }
+    if s.starts_with('-') || s.ends_with('-') {
+        out.push("must not begin or end with a hyphen".to_owned());
+    }
+    out
+}
+
+/// What is wrong with the name of an HTTP header.
+pub fn header_name(s: &str) -> Vec<String> {
+    if !s.is_empty() && s.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-') {
+        return Vec::new();
+    }
+    vec![regex_error("a valid HTTP header must consist of alphanumeric characters or '-'", "[-A-Za-z0-9]+", &["X-Header-Name"])]
+}
+
+/// A prefix of generated names as the rule for whole names sees it: a dash at its end is none.
+pub fn mask_trailing_dash(s: &str) -> String {
+    if s.len() > 1 && s.ends_with('-') && s.is_char_boundary(s.len() - 2) { format!("{}a", &s[..s.len() - 2]) } else { s.to_owned() }
 }
 
 /// What is wrong with a label value.

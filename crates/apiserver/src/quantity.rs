@@ -71,6 +71,16 @@ impl Quantity {
         Quantity { nanos: up * unit, ..self }
     }
 
+    /// Whether it is a whole number.
+    pub fn is_whole(self) -> bool {
+        self.nanos % NANO == 0
+    }
+
+    /// The whole number that is not below it.
+    pub fn whole_up(self) -> i128 {
+        self.nanos.div_euclid(NANO) + i128::from(self.nanos.rem_euclid(NANO) != 0)
+    }
+
     /// The sum; written as the left side is, unless that is zero.
     pub fn plus(self, other: Quantity) -> Self {
         let format = if self.nanos == 0 { other.format } else { self.format };

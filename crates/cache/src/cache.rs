@@ -9,7 +9,10 @@ use std::{
 
 use evenkeel_api::{Key, Kind, Meta, Object, Version};
 
-use crate::{Change, Entry, Owner, Refused, Store, Wait, freshness::Freshness};
+use crate::{
+    Change, Entry, Owner, Refused, Store, Wait,
+    freshness::{Freshness, News},
+};
 
 /// A store without its type: what the freshness gate and health pages need.
 pub trait AnyStore: Any + Send + Sync {
@@ -160,14 +163,13 @@ impl Cache {
         let count = changes.len();
         let stores = self.read();
         let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Vec::with_capacity(count);
         for (old, new) in changes {
+            changed.extend(new.as_ref().or(old.as_ref()).map(|object| object.meta().key()));
             let change = Change::new(old, new);
             listeners.iter().for_each(|tell| tell(&change, &stores));
         }
-        if back {
-            self.freshness().reset(T::resource());
-        }
-        let released = self.freshness().released(T::resource(), &stores);
+        let released = self.freshness().released(&News { kind: T::resource(), changed: &changed, back }, &stores);
         Ok(Ingested { changes: count, released })
     }
 

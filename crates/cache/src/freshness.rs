@@ -63,59 +63,157 @@ impl Wait {
 }
 
 /// Own writes that the cache has not shown yet, per owner. Bounded by the writes of one pass per key.
+///
+/// Waits are indexed by what ends them, so that an event costs what it releases and not what waits.
 #[derive(Debug, Default)]
 pub(crate) struct Freshness {
     waits: BTreeMap<Owner, BTreeSet<Wait>>,
-    by_kind: BTreeMap<Kind, BTreeSet<Owner>>,
+    by_kind: BTreeMap<Kind, Ends>,
+}
+
+/// Who waits for something of one kind, by what ends the wait.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Until the kind reaches this version.
+    reached: BTreeSet<(Version, Owner)>,
+    /// Until this object is gone or going, in whichever life.
+    gone: BTreeSet<(Key, Owner)>,
+}
+
+/// One step of a kind's log, as far as waits are concerned.
+pub(crate) struct News<'n> {
+    /// The kind.
+    pub(crate) kind: Kind,
+    /// Namespace and name of everything that changed.
+    pub(crate) changed: &'n [Key],
+    /// Versions that were waited for may never come again: the server was restored from a backup.
+    pub(crate) back: bool,
 }
 
 impl Freshness {
     pub(crate) fn add(&mut self, owner: &Owner, wait: Wait) {
-        self.by_kind.entry(wait.kind()).or_default().insert(owner.clone());
         let waits = self.waits.entry(owner.clone()).or_default();
         if let Wait::Reached { kind, version } = &wait {
             // Of several writes to one kind only the last counts.
-            if waits.iter().any(|w| matches!(w, Wait::Reached { kind: k, version: v } if k == kind && v >= version)) {
-                return;
+            let known = waits.iter().find(|w| matches!(w, Wait::Reached { kind: k, .. } if k == kind)).cloned();
+            match known {
+                Some(Wait::Reached { version: known, .. }) if known >= *version => return,
+                Some(known) => {
+                    waits.remove(&known);
+                    self.unindex(owner, &known);
+                }
+                None => {}
             }
-            waits.retain(|w| !matches!(w, Wait::Reached { kind: k, .. } if k == kind));
         }
-        waits.insert(wait);
+        let ends = self.by_kind.entry(wait.kind()).or_default();
+        match &wait {
+            Wait::Reached { version, .. } => ends.reached.insert((*version, owner.clone())),
+            Wait::Gone { key, .. } => ends.gone.insert((key.clone(), owner.clone())),
+        };
+        self.waits.entry(owner.clone()).or_default().insert(wait);
     }
 
     /// What the owner still waits for; forgets what is covered.
     pub(crate) fn behind(&mut self, owner: &Owner, stores: &Stores) -> Option<Wait> {
-        let waits = self.waits.get_mut(owner)?;
-        waits.retain(|w| !w.covered(stores));
-        let first = waits.first().cloned();
-        if first.is_none() {
-            self.waits.remove(owner);
-            self.by_kind.values_mut().for_each(|owners| {
-                owners.remove(owner);
-            });
-        }
-        first
+        self.drop_waits(owner, |wait| wait.covered(stores))
     }
 
-    /// Owners for whom, after news of `kind`, nothing is missing any more.
-    pub(crate) fn released(&mut self, kind: Kind, stores: &Stores) -> Vec<Owner> {
-        let Some(owners) = self.by_kind.get(kind) else { return Vec::new() };
-        let owners: Vec<Owner> = owners.iter().cloned().collect();
-        owners.into_iter().filter(|owner| self.behind(owner, stores).is_none()).collect()
+    /// Owners for whom, after the news, nothing is missing any more.
+    pub(crate) fn released(&mut self, news: &News<'_>, stores: &Stores) -> Vec<Owner> {
+        let told = self.told(news, stores);
+        let dropped = |wait: &Wait| wait.covered(stores) || (news.back && matches!(wait, Wait::Reached { kind, .. } if *kind == news.kind));
+        told.into_iter().filter(|owner| self.drop_waits(owner, dropped).is_none()).collect()
     }
 
-    /// Versions of `kind` that were waited for may never come again: the server was restored from a backup.
-    pub(crate) fn reset(&mut self, kind: Kind) {
-        for waits in self.waits.values_mut() {
-            waits.retain(|w| !matches!(w, Wait::Reached { kind: k, .. } if *k == kind));
-        }
+    /// Owners whom the news concern: all that are looked at for them.
+    fn told(&self, news: &News<'_>, stores: &Stores) -> BTreeSet<Owner> {
+        let Some(ends) = self.by_kind.get(news.kind) else { return BTreeSet::new() };
+        let at = stores.any(news.kind).map(|s| s.version()).unwrap_or_default();
+        let reached = ends.reached.iter().take_while(|(version, _)| news.back || *version <= at).map(|(_, owner)| owner);
+        let gone = news.changed.iter().flat_map(|key| ends.gone_by(key));
+        reached.chain(gone).cloned().collect()
     }
 
     pub(crate) fn forget(&mut self, owner: &Owner) {
-        if self.waits.remove(owner).is_some() {
-            self.by_kind.values_mut().for_each(|owners| {
-                owners.remove(owner);
-            });
+        self.drop_waits(owner, |_| true);
+    }
+
+    /// Takes waits of an owner out; what comes first of the rest.
+    fn drop_waits(&mut self, owner: &Owner, dropped: impl Fn(&Wait) -> bool) -> Option<Wait> {
+        let waits = self.waits.get_mut(owner)?;
+        let over: Vec<Wait> = waits.extract_if(.., |wait| dropped(wait)).collect();
+        let first = waits.first().cloned();
+        if first.is_none() {
+            self.waits.remove(owner);
         }
+        over.iter().for_each(|wait| self.unindex(owner, wait));
+        first
+    }
+
+    fn unindex(&mut self, owner: &Owner, wait: &Wait) {
+        let Some(ends) = self.by_kind.get_mut(wait.kind()) else { return };
+        match wait {
+            Wait::Reached { version, .. } => ends.reached.remove(&(*version, owner.clone())),
+            // Two lives of one name are two waits and one place; while one waits still, the other's end tells too.
+            Wait::Gone { key, .. } => {
+                let more = self.waits.get(owner).is_some_and(|waits| {
+                    waits.iter().any(|w| matches!(w, Wait::Gone { kind, key: k, .. } if *kind == wait.kind() && k == key))
+                });
+                !more && ends.gone.remove(&(key.clone(), owner.clone()))
+            }
+        };
+    }
+}
+
+impl Ends {
+    fn gone_by<'e>(&'e self, key: &'e Key) -> impl Iterator<Item = &'e Owner> {
+        let least = Owner { controller: "", key: Key::new("", "") };
+        self.gone.range((key.clone(), least)..).take_while(move |(k, _)| k == key).map(|(_, owner)| owner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_api::{Object, PODS, Pod};
+    use serde_json::json;
+
+    use super::*;
+
+    fn owner(n: usize) -> Owner {
+        Owner { controller: "test-controller", key: Key::new("n", format!("web-{n:05}")) }
+    }
+
+    fn pod(name: &str, version: u64) -> Pod {
+        let value = json!({"metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": version.to_string()}});
+        Pod::decode(value.to_string().as_bytes()).unwrap()
+    }
+
+    /// reliability 1, row 18: an event is not paid for by everybody who waits.
+    #[test]
+    fn of_ten_thousand_that_wait_an_event_looks_only_at_those_whom_it_concerns() {
+        let mut freshness = Freshness::default();
+        for n in 0..10_000 {
+            freshness.add(&owner(n), Wait::Reached { kind: &PODS, version: Version(100 + n as u64) });
+            freshness
+                .add(&owner(n), Wait::Gone { kind: &PODS, key: Key::new("n", format!("pod-{n}")), uid: Uid::new(&format!("pod-{n}")) });
+        }
+        let stores = Stores::default().with([pod("other", 102)]);
+        let changed = [Key::new("n", "other"), Key::new("n", "pod-7")];
+        let news = News { kind: &PODS, changed: &changed, back: false };
+        assert_eq!(freshness.told(&news, &stores), BTreeSet::from([owner(0), owner(1), owner(2), owner(7)]));
+        assert_eq!(freshness.released(&news, &stores), [owner(0), owner(1), owner(2)], "the pods of these are gone already");
+        assert_eq!(freshness.told(&news, &stores), BTreeSet::new(), "what has ended is looked at once");
+        (0..10_000).for_each(|n| freshness.forget(&owner(n)));
+        assert!(freshness.waits.is_empty() && freshness.by_kind.values().all(|e| e.reached.is_empty() && e.gone.is_empty()));
+    }
+
+    /// reliability F8: a server that was restored from a backup gives no version out that was waited for.
+    #[test]
+    fn a_server_that_went_back_ends_every_wait_for_its_versions() {
+        let mut freshness = Freshness::default();
+        freshness.add(&owner(1), Wait::Reached { kind: &PODS, version: Version(900) });
+        let stores = Stores::default().with([pod("a", 5)]);
+        assert_eq!(freshness.released(&News { kind: &PODS, changed: &[], back: false }, &stores), []);
+        assert_eq!(freshness.released(&News { kind: &PODS, changed: &[], back: true }, &stores), [owner(1)]);
     }
 }

@@ -211,3 +211,90 @@ proptest! {
         }
     }
 }
+
+/// One move of the freshness game; numbers are pods and owners.
+#[derive(Debug, Clone)]
+enum Move {
+    Wrote(u8, u8),
+    Deleted(u8, u8),
+    Put(u8, bool),
+    Gone(u8),
+    Bookmark,
+    Relist(Vec<u8>),
+    Forget(u8),
+}
+
+fn game() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        4 => (0..4_u8, 0..4_u8).prop_map(|(o, ahead)| Move::Wrote(o, ahead)),
+        3 => (0..4_u8, 0..5_u8).prop_map(|(o, p)| Move::Deleted(o, p)),
+        3 => (0..5_u8, any::<bool>()).prop_map(|(p, going)| Move::Put(p, going)),
+        3 => (0..5_u8).prop_map(Move::Gone),
+        2 => Just(Move::Bookmark),
+        1 => proptest::collection::vec(0..5_u8, 0..4).prop_map(Move::Relist),
+        1 => (0..4_u8).prop_map(Move::Forget),
+    ];
+    proptest::collection::vec(one, 1..80)
+}
+
+proptest! {
+    /// Whoever was told to wait is named by the very entry that shows the last of its writes, and by none before. The model knows no index:
+    /// it asks every wait of every owner after every entry.
+    #[test]
+    fn who_waits_is_released_by_the_entry_that_ends_the_last_wait(moves in game()) {
+        let cache = Cache::new();
+        cache.ingest(list(1, vec![])).unwrap();
+        let mut waits: BTreeMap<Owner, Vec<Wait>> = BTreeMap::new();
+        let mut told_to_wait: Vec<Owner> = Vec::new();
+        let mut version = 1;
+        for (n, step) in moves.into_iter().enumerate() {
+            let who = |o: u8| owner(&format!("o{o}"));
+            let (name, uid) = (|p: u8| format!("p{p}"), |p: u8| format!("u{p}"));
+            let entry = match step {
+                Move::Wrote(o, ahead) => {
+                    let wait = Wait::Reached { kind: &PODS, version: Version(version + u64::from(ahead)) };
+                    cache.wrote(&who(o), wait.clone());
+                    waits.entry(who(o)).or_default().push(wait);
+                    None
+                }
+                Move::Deleted(o, p) => {
+                    let wait = Wait::Gone { kind: &PODS, key: Key::new("n", name(p)), uid: Uid::new(&uid(p)) };
+                    cache.wrote(&who(o), wait.clone());
+                    waits.entry(who(o)).or_default().push(wait);
+                    None
+                }
+                Move::Forget(o) => {
+                    cache.forget(&who(o));
+                    waits.remove(&who(o));
+                    told_to_wait.retain(|w| *w != who(o));
+                    None
+                }
+                Move::Put(p, true) => Some(Entry::Put(going(&name(p), &uid(p), version + 1))),
+                Move::Put(p, false) if n % 5 == 0 => Some(Entry::Put(pod(&name(p), "another-life", version + 1))),
+                Move::Put(p, false) => Some(Entry::Put(pod(&name(p), &uid(p), version + 1))),
+                Move::Gone(p) => Some(Entry::Gone { key: Key::new("n", name(p)), uid: None, version: Version(version + 1) }),
+                Move::Bookmark => Some(Entry::Bookmark(Version(version + 1))),
+                Move::Relist(all) => Some(list(version + 1, all.into_iter().map(|p| pod(&name(p), &uid(p), version + 1)).collect())),
+            };
+            let released = match entry {
+                Some(entry) => {
+                    version += 1;
+                    cache.ingest(entry).unwrap().released
+                }
+                None => Vec::new(),
+            };
+            waits.values_mut().for_each(|all| all.retain(|wait| !wait.covered(&cache.read())));
+            waits.retain(|_, all| !all.is_empty());
+            prop_assert!(released.iter().all(|who| !waits.contains_key(who)), "{released:?} wait for {waits:?}");
+            let ended: Vec<Owner> = told_to_wait.iter().filter(|who| !waits.contains_key(who)).cloned().collect();
+            prop_assert!(ended.iter().all(|who| released.contains(who)), "{ended:?} were not woken: {released:?}");
+            for who in (0..4).map(who) {
+                prop_assert_eq!(cache.behind(&who).is_some(), waits.contains_key(&who));
+                told_to_wait.retain(|w| *w != who);
+                if waits.contains_key(&who) {
+                    told_to_wait.push(who);
+                }
+            }
+        }
+    }
+}

@@ -38,7 +38,7 @@ pub enum ConnectError {
     /// `--master` is no URL.
     #[error("--master {0:?} is not a URL of the form https://host:port")]
     Master(String),
-    /// Certificates or keys that cannot be used.
+    /// A connection that cannot be set up, without any kubeconfig: the pod's own certificates or token.
     #[error("cannot set up the connection: {0}")]
     Client(Box<kube::Error>),
     /// Certificates, keys or a user of the kubeconfig that cannot be used.
@@ -51,19 +51,41 @@ pub enum ConnectError {
     },
 }
 
-/// Connections are given up after this long; the API server is near.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How connections of one use are made and kept.
+#[derive(Debug, Clone, Copy)]
+struct Keeping {
+    /// A connection that has not come about after this long is given up; the API server is near.
+    connect: Duration,
+    /// A silent peer is asked after this long whether it is still there.
+    ask_after: Duration,
+    /// And again this often, three times in all.
+    ask_again: Duration,
+    /// Idle connections are kept this long; each costs some 40 KB here and more on the server.
+    idle: Duration,
+    /// Idle connections that are kept at all.
+    most_idle: usize,
+}
 
-/// A silent peer is asked after this long whether it is still there, this often, three times: a dead one is noticed within a minute, even by
-/// a watch that has nothing to say.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(10);
+/// For the loops and their watches: a dead peer is noticed within a minute, even by a watch that has nothing to say, and as many connections
+/// are kept for the next burst as the pace lets requests through.
+const LOOPS: Keeping = Keeping {
+    connect: Duration::from_secs(10),
+    ask_after: Duration::from_secs(30),
+    ask_again: Duration::from_secs(10),
+    idle: Duration::from_secs(30),
+    most_idle: 100,
+};
 
-/// Idle connections are kept for the next burst this long; each costs some 40 KB here and more on the server.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// Idle connections that are kept at all: as many as the pace lets requests through.
-const MAX_IDLE: usize = 100;
+/// For the Lease: a dead peer is noticed within one renew deadline of 10 s (reliability row 78). The elector bounds each request, connecting
+/// included, by half of that deadline itself, and gives up the connection with the request.
+const LEASE: Keeping = Keeping {
+    connect: Duration::from_secs(5),
+    ask_after: Duration::from_secs(3),
+    ask_again: Duration::from_secs(2),
+    idle: Duration::from_secs(30),
+    // One that renews and one that watches.
+    most_idle: 2,
+};
 
 /// Reads the configuration without connecting.
 ///
@@ -91,7 +113,7 @@ pub async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
     }
     // A retry layer below us would send a POST twice; reads of watches have time-outs of their own.
     config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.connect_timeout = Some(LOOPS.connect);
     config.read_timeout = None;
     Ok(config)
 }
@@ -110,16 +132,31 @@ fn server(text: &str, secure: bool) -> Option<http::Uri> {
     (port && matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none()).then_some(uri)
 }
 
-/// A client over one connection pool, for all loops.
+/// The ways to one API server. They share no connection: a burst, or watches that hang, must not cost the leadership (reliability row 78).
+#[derive(Clone)]
+pub struct Clients {
+    /// For all loops and their watches.
+    pub loops: Client,
+    /// For the Lease alone, with short timeouts.
+    pub lease: Client,
+    /// The server's `host:port`.
+    pub host: String,
+}
+
+/// Clients of the server that `options` name. Nothing is sent yet: a server that is not there shows later.
 ///
 /// # Errors
-/// When the configuration cannot be read or used; the message names the file. Nothing is sent yet: a server that is not there shows later.
-pub async fn connect(options: &ConnectOptions) -> Result<Client, ConnectError> {
+/// When the configuration cannot be read or used; the message names the file.
+pub async fn connect(options: &ConnectOptions) -> Result<Clients, ConnectError> {
     let config = load(options).await?;
-    client_for(config).map_err(|error| match (error, &options.kubeconfig) {
-        (ConnectError::Client(source), Some(path)) => ConnectError::Credentials { path: path.display().to_string(), source },
-        (error, _) => error,
-    })
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    let client = |keeping| {
+        client_for(config.clone(), keeping).map_err(|source| match &options.kubeconfig {
+            Some(path) => ConnectError::Credentials { path: path.display().to_string(), source: Box::new(source) },
+            None => ConnectError::Client(Box::new(source)),
+        })
+    };
+    Ok(Clients { loops: client(LOOPS)?, lease: client(LEASE)?, host })
 }
 
 /// A client for a configuration that [`load`] has read: kube's layers for address, identity and headers over a connection pool of our own,
@@ -128,39 +165,35 @@ pub async fn connect(options: &ConnectOptions) -> Result<Client, ConnectError> {
 /// One thing below us may put a request on a second connection: hyper's pool does so when a kept connection turns out to be closed before
 /// the first byte of the request was written to it (it hands the request back only while that still waits in the connection's queue). That
 /// is the first sending, not a second one, and saves a live read for each connection that the server closes at rest.
-///
-/// # Errors
-/// [`ConnectError::Client`] when certificates, keys or credentials cannot be used.
-pub fn client_for(mut config: Config) -> Result<Client, ConnectError> {
-    let unusable = |e| ConnectError::Client(Box::new(e));
+fn client_for(mut config: Config, keeping: Keeping) -> Result<Client, kube::Error> {
     // Which provider rustls takes by itself depends on the features that other crates switch on, and it panics when there are two.
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error means that somebody else was quicker.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
+    config.connect_timeout = Some(keeping.connect);
     if config.proxy_url.is_some() {
-        config.default_retry = false;
-        return Client::try_from(config).map_err(unusable);
+        return Client::try_from(config);
     }
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(KEEP_ALIVE));
-    tcp.set_keepalive_interval(Some(KEEP_ALIVE_AGAIN));
+    tcp.set_keepalive(Some(keeping.ask_after));
+    tcp.set_keepalive_interval(Some(keeping.ask_again));
     tcp.set_keepalive_retries(Some(3));
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp).map_err(unusable)?);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
     let pool: legacy::Client<_, kube::client::Body> = legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(MAX_IDLE)
+        .pool_idle_timeout(keeping.idle)
+        .pool_max_idle_per_host(keeping.most_idle)
         .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer().map_err(unusable)?)
-        .layer(config.extra_headers_layer().map_err(unusable)?)
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(pool);
     Ok(Client::new(service, config.default_namespace))

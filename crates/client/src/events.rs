@@ -7,8 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_api::{EVENTS, time_text};
-use evenkeel_plan::Event;
+use evenkeel_api::{EVENTS, Version, time_text};
+use evenkeel_plan::{Event, ObjectReference};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -192,8 +192,7 @@ impl Sender {
         let event = json!({
             "apiVersion": "v1", "kind": "Event",
             "metadata": {"name": name, "namespace": namespace},
-            "involvedObject": {"kind": about.kind.kind, "namespace": &*about.namespace, "name": &*about.name, "uid": about.uid.to_string(),
-                "apiVersion": about.kind.api_version(), "resourceVersion": about.version.to_string()},
+            "involvedObject": involved(about),
             "reason": parcel.event.reason, "message": message, "type": parcel.event.kind.as_str(),
             "source": {"component": self.component}, "reportingComponent": self.component, "reportingInstance": "",
             "firstTimestamp": time_text(first), "lastTimestamp": time_text(parcel.now), "count": count,
@@ -203,6 +202,22 @@ impl Sender {
             .send(Ask { method: Method::POST, path: &path, query: "" }, &|| Some(("application/json", bytes(&event))), Some(&self.fence))
             .await
     }
+}
+
+/// `involvedObject`. What is not known of the object (the Lease before it was read, a cluster-scoped object's namespace) is left out, as
+/// upstream leaves empty fields out.
+fn involved(about: &ObjectReference) -> Value {
+    let mut object = json!({"kind": about.kind.kind, "apiVersion": about.kind.api_version(), "name": &*about.name});
+    if !about.namespace.is_empty() {
+        object["namespace"] = (&*about.namespace).into();
+    }
+    if !about.uid.is_empty() {
+        object["uid"] = about.uid.to_string().into();
+    }
+    if about.version != Version::default() {
+        object["resourceVersion"] = about.version.to_string().into();
+    }
+    object
 }
 
 fn bytes(value: &Value) -> Bytes {

@@ -19,7 +19,7 @@ mod writer;
 
 pub use api::{Api, CallError, Reply, Status};
 pub use clock::{Clock, SystemClock};
-pub use connect::{ConnectError, ConnectOptions, client_for, connect, load};
+pub use connect::{Clients, ConnectError, ConnectOptions, connect, load};
 pub use events::Recorder;
 pub use metrics::ClientMetrics;
 pub use pace::{Pace, PaceOptions};

@@ -198,13 +198,18 @@ impl<C: LeaseClient> Elector<C> {
                 (self.surroundings.on_event)(&ElectionEvent::BecameLeader { identity });
             }
             Note::StoppedLeading(why) => {
+                let asked = why == Loss::Asked;
                 let why = match why {
                     Loss::Asked => "the process stops".to_owned(),
                     Loss::DeadlineMissed => "no renewal succeeded within the deadline".to_owned(),
                     Loss::TakenBy(holder) => format!("the lease is held by {holder}"),
                     Loss::IdentityTaken => "another process holds the lease under our identity".to_owned(),
                 };
-                warn!(%lease, %identity, %why, "stopped leading");
+                if asked {
+                    info!(%lease, %identity, %why, "stopped leading");
+                } else {
+                    warn!(%lease, %identity, %why, "stopped leading");
+                }
                 (self.surroundings.on_event)(&ElectionEvent::StoppedLeading { identity, why });
             }
             Note::SlowPath => {

@@ -37,7 +37,8 @@ pub trait LeaseClient: Send + Sync + 'static {
 /// One Lease on an API server.
 ///
 /// Give it a client with a connection of its own: a shared one that hangs, or whose streams are used up by watches, would cost the
-/// leadership (reliability row 78).
+/// leadership (reliability row 78). The elector bounds every request by half the renew deadline, connecting included, and drops it then; over
+/// HTTP/1.1 that closes its connection, so a dead one is tried once.
 #[derive(Clone)]
 pub struct KubeLease {
     pub(crate) client: kube::Client,

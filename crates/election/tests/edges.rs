@@ -2,20 +2,10 @@
 
 mod fake;
 
-use std::sync::{Arc, Mutex};
-
 use evenkeel_election::{ElectionConfig, Elector, Ended, Hint, Lease, OnLoss, State, Timings};
-use fake::{Candidate, Fault, MS, Options, SEC, Server, candidate, faults, healthy};
+use fake::{Fault, MS, Options, SEC, Server, always, candidate, faults, healthy, led_by_a, plain, watching, with_faults};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
-
-fn plain(server: &Server, identity: &str) -> Candidate {
-    candidate(server, identity, Options::default())
-}
-
-fn with_faults(server: &Server, identity: &str, faults: fake::Faults) -> Candidate {
-    candidate(server, identity, Options { faults, ..Options::default() })
-}
 
 /// The faults of requests number 0, 1, 2, …; healthy afterwards.
 fn script<const N: usize>(script: [Option<Fault>; N]) -> fake::Faults {
@@ -79,7 +69,7 @@ async fn the_fence_counts_from_when_the_renewal_was_sent() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_after_the_deadline_does_not_make_a_leader() {
     let server = Server::default();
-    let a = candidate(&server, "a", Options { faults: script([None, Some(Fault::Delay(MS, SEC))]), ..Options::default() });
+    let a = with_faults(&server, "a", script([None, Some(Fault::Delay(MS, SEC))]));
     sleep(10 * MS).await;
     a.power.stop_for(30 * SEC);
     sleep(30 * SEC).await;
@@ -104,10 +94,8 @@ async fn a_deleted_lease_is_created_again_by_its_leader() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_deleted_lease_only_one_candidate_becomes_the_holder() {
-    let server = Server::default();
-    let a = plain(&server, "a");
-    a.lead().await;
-    let b = candidate(&server, "b", Options { hints: true, ..Options::default() });
+    let (server, a) = led_by_a().await;
+    let b = watching(&server, "b");
     sleep(SEC).await;
     server.delete();
     b.lead().await;
@@ -123,7 +111,7 @@ async fn a_second_process_of_the_same_identity_stands_by_and_says_so() {
     let server = Server::default();
     let first = plain(&server, "same");
     first.lead().await;
-    let second = candidate(&server, "same", Options { hints: true, ..Options::default() });
+    let second = watching(&server, "same");
     sleep(120 * SEC).await;
     assert!(first.leads() && !second.leads() && !second.may_write());
     assert_eq!(second.events(), ["another process renews this lease as same; identities must be unique"], "once, not with every renewal");
@@ -160,9 +148,7 @@ async fn a_restarted_process_with_its_old_identity_waits_for_the_lease_to_expire
 /// manager 5.5, "Better": the release looks at the live record.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_somebody_else_has_taken_is_not_cleared() {
-    let server = Server::default();
-    let a = plain(&server, "a");
-    a.lead().await;
+    let (server, a) = led_by_a().await;
     sleep(2100 * MS).await;
     server.edit(|lease| lease["spec"]["holderIdentity"] = json!("other"));
     a.handle().drained();
@@ -172,9 +158,7 @@ async fn a_lease_that_somebody_else_has_taken_is_not_cleared() {
 
 #[tokio::test(start_paused = true)]
 async fn a_standby_that_stops_leaves_the_lease_alone() {
-    let server = Server::default();
-    let a = plain(&server, "a");
-    a.lead().await;
+    let (server, _a) = led_by_a().await;
     let b = plain(&server, "b");
     sleep(3 * SEC).await;
     let now = Instant::now();
@@ -257,9 +241,7 @@ async fn a_leader_that_loses_the_lease_while_draining_does_not_stand_by_again() 
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_handle_ends_the_campaign_without_release() {
-    let server = Server::default();
-    let mut a = plain(&server, "a");
-    a.lead().await;
+    let (server, mut a) = led_by_a().await;
     let fence = a.handle().fence();
     drop(a.handle.take());
     assert_eq!(a.task.await.unwrap(), Ended::Abandoned);
@@ -269,9 +251,7 @@ async fn a_dropped_handle_ends_the_campaign_without_release() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handle_dropped_after_draining_does_not_stop_the_release() {
-    let server = Server::default();
-    let mut a = plain(&server, "a");
-    a.lead().await;
+    let (server, mut a) = led_by_a().await;
     a.handle().drained();
     drop(a.handle.take());
     assert_eq!(a.task.await.unwrap(), Ended::Released);
@@ -298,16 +278,8 @@ async fn an_elector_that_is_gone_or_stuck_fails_the_health_check_within_five_sec
 #[tokio::test(start_paused = true)]
 async fn a_candidate_that_cannot_reach_the_server_is_healthy_and_tries_at_a_bounded_pace() {
     let server = Server::default();
-    let tries = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&tries);
-    let a = with_faults(
-        &server,
-        "a",
-        faults(move |_| {
-            *count.lock().unwrap() += 1;
-            Fault::Refused
-        }),
-    );
+    let (faults, tries) = always(Fault::Refused);
+    let a = with_faults(&server, "a", faults);
     sleep(200 * SEC).await;
     assert!(a.handle().health().check().is_ok());
     let tries = *tries.lock().unwrap();
@@ -318,16 +290,8 @@ async fn a_candidate_that_cannot_reach_the_server_is_healthy_and_tries_at_a_boun
 #[tokio::test(start_paused = true)]
 async fn garbage_from_the_server_makes_no_leader_and_no_hot_loop() {
     let server = Server::default();
-    let tries = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&tries);
-    let a = with_faults(
-        &server,
-        "a",
-        faults(move |_| {
-            *count.lock().unwrap() += 1;
-            Fault::Garbage
-        }),
-    );
+    let (faults, tries) = always(Fault::Garbage);
+    let a = with_faults(&server, "a", faults);
     sleep(200 * SEC).await;
     assert!(!a.leads() && !a.may_write() && a.events().is_empty());
     assert!(*tries.lock().unwrap() <= 200, "{}", tries.lock().unwrap());
@@ -336,9 +300,9 @@ async fn garbage_from_the_server_makes_no_leader_and_no_hot_loop() {
 #[tokio::test(start_paused = true)]
 async fn a_writer_gone_wild_cannot_make_a_standby_flood_the_server() {
     let server = Server::default();
-    let b = candidate(&server, "b", Options { hints: true, faults: healthy(), ..Options::default() });
+    let b = watching(&server, "b");
     b.lead().await;
-    let wild = candidate(&server, "c", Options { hints: true, ..Options::default() });
+    let wild = watching(&server, "c");
     let now = Instant::now();
     for n in 0..2000 {
         if n % 2 == 0 {
@@ -355,12 +319,10 @@ async fn a_writer_gone_wild_cannot_make_a_standby_flood_the_server() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_watch_event_does_not_take_back_what_was_seen_since() {
-    let server = Server::default();
-    let a = plain(&server, "a");
-    a.lead().await;
+    let (server, a) = led_by_a().await;
     let old = Lease::read(server.lease().unwrap()).unwrap();
     sleep(5 * SEC).await;
-    let b = candidate(&server, "b", Options { hints: true, ..Options::default() });
+    let b = watching(&server, "b");
     sleep(SEC).await;
     a.task.abort();
     let renewed = server.last_write("a");

@@ -5,18 +5,10 @@ mod fake;
 use std::time::Duration;
 
 use evenkeel_election::{Ended, OnLoss, State};
-use fake::{Candidate, Fault, MS, Options, SEC, Server, candidate, faults};
+use fake::{Fault, MS, Options, SEC, Server, candidate, faults, led_by_a, plain, watching};
 use jiff::SignedDuration;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
-
-fn plain(server: &Server, identity: &str) -> Candidate {
-    candidate(server, identity, Options::default())
-}
-
-fn watching(server: &Server, identity: &str) -> Candidate {
-    candidate(server, identity, Options { hints: true, ..Options::default() })
-}
 
 /// manager 16.9; fields as in manager 5.2.
 #[tokio::test(start_paused = true)]
@@ -134,9 +126,7 @@ async fn a_steady_leader_sends_one_put_and_no_get_every_two_seconds() {
 /// manager 16.14.
 #[tokio::test(start_paused = true)]
 async fn a_label_set_by_somebody_else_costs_one_slow_path_and_survives() {
-    let server = Server::default();
-    let a = plain(&server, "a");
-    a.lead().await;
+    let (server, a) = led_by_a().await;
     sleep(SEC).await;
     let now = Instant::now();
     server.edit(|lease| lease["metadata"]["labels"] = json!({"team": "x"}));
@@ -230,9 +220,7 @@ async fn a_hung_leader_fails_its_health_check() {
 /// manager 16.19, by polling alone; design: only after the workers are drained.
 #[tokio::test(start_paused = true)]
 async fn a_stopped_leader_releases_the_lease_and_a_standby_leads_within_one_retry() {
-    let server = Server::default();
-    let a = plain(&server, "a");
-    a.lead().await;
+    let (server, a) = led_by_a().await;
     let b = plain(&server, "b");
     sleep(7 * SEC).await;
     a.handle().drain();

@@ -23,9 +23,9 @@ pub(crate) struct Campaign {
 ///
 /// # Errors
 /// Timings or names that cannot be used; the flags were checked before, so this concerns callers that build [`Options`] by hand.
-pub(crate) fn set_up(options: &Options, world: &World, registry: &mut Registry) -> Result<Campaign, String> {
+pub(crate) fn set_up(options: &Options, world: &World, steady: Clock, registry: &mut Registry) -> Result<Campaign, String> {
     if !options.leader_elect {
-        let handle = Handle::without_election(Clock::steady());
+        let handle = Handle::without_election(steady);
         return Ok(Campaign { handle, elector: Box::pin(async {}), events: Box::pin(async {}) });
     }
     let identity = options.identity.clone().unwrap_or_else(|| identity(world));
@@ -41,7 +41,7 @@ pub(crate) fn set_up(options: &Options, world: &World, registry: &mut Registry) 
         on_loss: if options.exit_on_loss { OnLoss::End } else { OnLoss::StandBy },
         release: true,
     };
-    let lease = KubeLease::new(world.client.clone(), options.lease_namespace.clone(), options.lease_name.clone());
+    let lease = KubeLease::new(world.lease_client.clone(), options.lease_namespace.clone(), options.lease_name.clone());
 
     // Events about the Lease must leave while we lead no longer, too; and they share nobody's pace.
     let metrics = ClientMetrics::unregistered(&world.host);
@@ -58,7 +58,7 @@ pub(crate) fn set_up(options: &Options, world: &World, registry: &mut Registry) 
 
     let (wall, draw, hints_draw) = (world.clock.clone(), world.chance.clone(), world.chance.clone());
     let surroundings = Surroundings {
-        clock: Clock::steady(),
+        clock: steady,
         wall: Box::new(move || wall.now()),
         chance: Box::new(move || unit(draw())),
         hints: Some(lease.watch(Arc::new(move || unit(hints_draw())))),

@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`run`], then `pass.rs`.
 
+mod around;
 pub mod controllers;
 mod election;
 pub mod flags;
@@ -17,6 +18,7 @@ mod run;
 mod wiring;
 mod world;
 
+pub use around::{Around, AsIs};
 pub use flags::{FlagError, Options, Parsed, parse};
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_around};
 pub use world::World;

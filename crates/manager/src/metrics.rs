@@ -1,9 +1,17 @@
 //! Metrics of passes, under upstream's names where it has one (manager 10).
 
+use std::sync::Arc;
+
 use evenkeel_api::Kind;
+use evenkeel_replicaset::AgeRatioObserver;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 
@@ -71,5 +79,35 @@ impl RunningControllers {
     /// Says whether a controller runs in this process.
     pub fn set(&self, name: &str, runs: bool) {
         self.0.get_or_create(&Running { name: name.to_owned(), manager: "kube-controller-manager".to_owned() }).set(i64::from(runs));
+    }
+}
+
+/// `replicaset_controller_sorting_deletion_age_ratio` (manager 10.2, workloads 3.7).
+#[derive(Debug, Clone)]
+pub struct AgeRatios(Histogram);
+
+impl Default for AgeRatios {
+    fn default() -> Self {
+        Self(Histogram::new(exponential_buckets(0.25, 2.0, 6)))
+    }
+}
+
+impl AgeRatios {
+    /// Registers the histogram.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "replicaset_controller_sorting_deletion_age_ratio",
+            "Age of each ready pod that a scale-down chose, divided by that of the youngest ready pod at the time; well below 2 when young \
+             pods go first",
+            metrics.0.clone(),
+        );
+        metrics
+    }
+
+    /// What a loop tells its ratios to.
+    pub fn observer(&self) -> AgeRatioObserver {
+        let histogram = self.0.clone();
+        Arc::new(move |ratio| histogram.observe(ratio))
     }
 }

@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use clap::Parser;
 use evenkeel_api::Key;
 use evenkeel_client::{ConnectOptions, SystemClock};
-use evenkeel_plan::{ControlLoop, Outcome, Write};
+use evenkeel_plan::{ControlLoop, Next, Outcome, Write};
 use evenkeel_watch::wait_synced;
 use tokio::sync::watch;
 
@@ -110,7 +110,7 @@ async fn plan(arguments: Arguments) -> Result<String, String> {
     Ok(if text.is_empty() { "nothing to do\n".to_owned() } else { text })
 }
 
-/// The plan of one key in words, one line a write; status writes come last. Empty when there is nothing to do.
+/// The plan of one key in words, one line a write; where it is empty, the status write and the events instead. Empty when there is nothing to do.
 pub(crate) fn describe<L: ControlLoop>(control_loop: &L, stores: &evenkeel_cache::Stores, key: &Key, now: jiff::Timestamp) -> String {
     let about = control_loop.about();
     let snap = control_loop.snapshot(stores, key);
@@ -122,6 +122,11 @@ pub(crate) fn describe<L: ControlLoop>(control_loop: &L, stores: &evenkeel_cache
     if plan.is_empty() {
         let report = control_loop.conclude(&snap, &plan, &Outcome::default(), now);
         lines.extend(report.steps.iter().flatten().map(|write| format!("  -  {}", in_words(write))));
+        lines.extend(report.events.iter().map(|event| format!("  -  event {}: {}", event.reason, event.message)));
+        // What cannot be worked on as it is has nothing to write, and is not "nothing to do" for all that.
+        if lines.is_empty() && matches!(report.next, Next::Retry(_)) {
+            lines.push("  -  try again later".into());
+        }
     }
     if lines.is_empty() {
         return String::new();
@@ -148,5 +153,50 @@ fn in_words(write: &Write) -> String {
         }
         Write::Delete { .. } => format!("delete {object}"),
         Write::ConfirmOwner { .. } => format!("read {object} live, before anything is adopted"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_api::{Deployment, Object};
+    use evenkeel_cache::Stores;
+    use evenkeel_deployment::DeploymentLoop;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn asked(spec: &[(&str, Value)]) -> String {
+        let mut deployment = json!({
+            "metadata": {"name": "web", "namespace": "default", "uid": "u", "resourceVersion": "1", "generation": 1},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}}},
+        });
+        for (field, value) in spec {
+            deployment["spec"][*field] = value.clone();
+        }
+        let stores = Stores::default().with([Deployment::decode(deployment.to_string().as_bytes()).unwrap()]);
+        describe(&DeploymentLoop::default(), &stores, &Key::new("default", "web"), jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    /// Each object has a line that tells why, and one line a write.
+    #[test]
+    fn every_write_is_told_and_why() {
+        let text = asked(&[("strategy", json!({"type": "RollingUpdate"}))]);
+        let (why, writes) = text.split_once('\n').unwrap();
+        assert_eq!(why, "Deployment default/web: rolling update: no ReplicaSet has the template");
+        assert!(writes.starts_with("  1. create replicasets.apps/web-") && writes.ends_with(" with 3 replicas\n"), "{writes}");
+        assert_eq!(
+            asked(&[("paused", true.into())]),
+            "Deployment default/web: paused: sizes only\n  -  update deployments.apps/web/status\n"
+        );
+    }
+
+    /// What cannot be worked on is told although there is nothing to write.
+    #[test]
+    fn what_is_wrong_with_an_object_is_told() {
+        let all = asked(&[("selector", json!({}))]);
+        assert!(all.contains("  -  event SelectingAll: This deployment is selecting all pods."), "{all}");
+        let broken = asked(&[("selector", json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}))]);
+        assert!(broken.starts_with("Deployment default/web: deployment default/web has invalid label selector: "), "{broken}");
+        assert!(broken.ends_with("\n  -  try again later\n"), "{broken}");
     }
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use evenkeel_client::Fence;
 use evenkeel_election::{Handle, State};
+use evenkeel_serve::process;
 use evenkeel_watch::{Driver, wait_synced};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use prometheus_client::registry::Registry;
@@ -15,7 +16,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    World,
+    Around, AsIs, World,
     election::{self, Campaign},
     flags::Options,
     metrics::RunningControllers,
@@ -55,12 +56,23 @@ pub enum RunError {
 ///
 /// # Errors
 /// See [`RunError`]. A lost Lease is none, unless asked for: the manager stands by again.
-pub async fn run(options: Options, world: World, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
+pub async fn run(options: Options, world: World, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+    run_around(options, world, stop, AsIs).await
+}
+
+/// [`run`] with something around its loops and its clock.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run_around(options: Options, world: World, mut stop: watch::Receiver<bool>, around: impl Around) -> Result<(), RunError> {
     wait_for_server(&world, &mut stop).await?;
     let mut registry = Registry::default();
-    let Campaign { handle, elector, events } = election::set_up(&options, &world, &mut registry).map_err(RunError::Election)?;
+    process::register(&mut registry);
+    let Campaign { handle, elector, events } =
+        election::set_up(&options, &world, around.steady(), &mut registry).map_err(RunError::Election)?;
     let leading = watch::Sender::new(false);
-    let Wiring { cache, drivers, loops, senders } = wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry);
+    let Wiring { cache, drivers, audits, loops, senders } =
+        wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry, &around);
     let running = RunningControllers::register(&mut registry);
     let pages = pages::open(&options, &handle, &cache, &drivers, &loops, registry).await.map_err(RunError::Pages)?;
     say_what_is_missing(&options);
@@ -71,6 +83,9 @@ pub async fn run(options: Options, world: World, mut stop: watch::Receiver<bool>
         let (driver, cache, ended) = (driver.clone(), cache.clone(), ended.clone());
         background.spawn(async move { Driver::run(&*driver, cache, ended).await });
     }
+    // A standby's cache is audited as a leader's is: it must be right in the moment in which the standby leads. One list of metadata per kind
+    // every ten minutes is what that costs the server.
+    audits.into_iter().for_each(|audit| drop(background.spawn(audit(ended.clone()))));
     senders.into_iter().chain([events]).for_each(|sender| drop(background.spawn(sender)));
     let elector = tokio::spawn(elector);
 

@@ -2,21 +2,24 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use evenkeel_api::{
-    DEPLOYMENTS, Deployment, Key, Kind, PODS, Pod, REPLICA_SETS, REPLICATION_CONTROLLERS, ReplicaSet, ReplicationController,
-};
+use evenkeel_api::{Deployment, Key, Kind, Object, Pod, ReplicaSet, ReplicationController};
 use evenkeel_cache::{Cache, Owner};
 use evenkeel_client::{Api, ClientMetrics, Fence, Pace, PaceOptions, Recorder, Writer};
 use evenkeel_deployment::DeploymentLoop;
 use evenkeel_plan::{About, ControlLoop};
 use evenkeel_queue::{Priority, Queue, QueueMetrics, QueueOptions};
 use evenkeel_replicaset::{ReplicaSetLoop, ReplicationControllerLoop};
-use evenkeel_watch::{Driver, Feed, ListWatch, Metrics as WatchMetrics};
+use evenkeel_watch::{Audit, Driver, Feed, ListWatch, Metrics as WatchMetrics, Stop};
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::{World, flags::Options, metrics::PassMetrics, pass::Shell};
+use crate::{
+    Around, World,
+    flags::Options,
+    metrics::{AgeRatios, PassMetrics},
+    pass::Shell,
+};
 
 /// One loop, wired up.
 pub(crate) struct Wired {
@@ -49,6 +52,8 @@ impl Wired {
 pub(crate) struct Wiring {
     pub(crate) cache: Arc<Cache>,
     pub(crate) drivers: Vec<Arc<dyn Driver>>,
+    /// Compares every kind with the server, slowly.
+    pub(crate) audits: Vec<RunAudit>,
     pub(crate) loops: Vec<Wired>,
     /// Tasks that send events.
     pub(crate) senders: Vec<BoxFuture<'static, ()>>,
@@ -93,7 +98,14 @@ impl Common<'_> {
 }
 
 /// Connects everything that `options` ask for. Nothing runs yet.
-pub(crate) fn wire(options: &Options, world: &World, fence: Fence, leading: watch::Receiver<bool>, registry: &mut Registry) -> Wiring {
+pub(crate) fn wire(
+    options: &Options,
+    world: &World,
+    fence: Fence,
+    leading: watch::Receiver<bool>,
+    registry: &mut Registry,
+    around: &impl Around,
+) -> Wiring {
     let cache = Cache::new();
     let client_metrics = ClientMetrics::register(registry, &world.host);
     let queue_metrics = QueueMetrics::register(registry);
@@ -114,13 +126,18 @@ pub(crate) fn wire(options: &Options, world: &World, fence: Fence, leading: watc
     let on = |about: &About| options.controllers.runs(about.name);
     let mut loops = Vec::new();
     if on(&evenkeel_deployment::ABOUT) {
-        loops.push(common.wire(DeploymentLoop::new(true), options.deployment_syncs));
+        loops.push(common.wire(around.around(DeploymentLoop::new(true)), options.deployment_syncs));
     }
-    if on(&evenkeel_replicaset::REPLICA_SET) {
-        loops.push(common.wire(ReplicaSetLoop::default(), options.replicaset_syncs));
+    // Both loops feed one histogram, as in the stock manager, where they are one controller.
+    let (sets, rcs) = (on(&evenkeel_replicaset::REPLICA_SET), on(&evenkeel_replicaset::REPLICATION_CONTROLLER));
+    let ratios = if sets || rcs { AgeRatios::register(common.registry) } else { AgeRatios::default() };
+    if sets {
+        let control_loop = ReplicaSetLoop::default().with_age_ratio_observer(ratios.observer());
+        loops.push(common.wire(around.around(control_loop), options.replicaset_syncs));
     }
-    if on(&evenkeel_replicaset::REPLICATION_CONTROLLER) {
-        loops.push(common.wire(ReplicationControllerLoop::default(), options.rc_syncs));
+    if rcs {
+        let control_loop = ReplicationControllerLoop::default().with_age_ratio_observer(ratios.observer());
+        loops.push(common.wire(around.around(control_loop), options.rc_syncs));
     }
     let queues = std::mem::take(&mut common.queues);
     let senders = std::mem::take(&mut common.senders);
@@ -131,19 +148,45 @@ pub(crate) fn wire(options: &Options, world: &World, fence: Fence, leading: watc
             }
         }
     });
-    let drivers = drivers(&feed, loops.iter().map(|l| l.about));
+    let (drivers, audits): (Vec<_>, Vec<_>) = kinds_read(loops.iter().map(|l| l.about))
+        .map(|read| {
+            let driver = (read.driver)(&feed);
+            let audit = (read.audit)(&feed, driver.clone(), cache.clone());
+            (driver, audit)
+        })
+        .unzip();
     drivers.iter().for_each(|d| d.register(&cache));
-    Wiring { cache, drivers, loops, senders }
+    Wiring { cache, drivers, audits, loops, senders }
 }
 
-/// A driver for each kind that some loop reads: one list and watch per kind in the whole process.
-type MakeDriver = fn(&Feed) -> Arc<dyn Driver>;
-const KINDS: [(Kind, MakeDriver); 4] = [
-    (&DEPLOYMENTS, |feed| Arc::new(ListWatch::<Deployment>::new(feed.clone()))),
-    (&REPLICA_SETS, |feed| Arc::new(ListWatch::<ReplicaSet>::new(feed.clone()))),
-    (&REPLICATION_CONTROLLERS, |feed| Arc::new(ListWatch::<ReplicationController>::new(feed.clone()))),
-    (&PODS, |feed| Arc::new(ListWatch::<Pod>::new(feed.clone()))),
-];
+/// Runs one kind's audit until it is told to stop.
+pub(crate) type RunAudit = Box<dyn FnOnce(Stop) -> BoxFuture<'static, ()> + Send>;
+
+/// How one kind comes into the cache and is held against the server.
+struct Read {
+    kind: Kind,
+    driver: fn(&Feed) -> Arc<dyn Driver>,
+    audit: fn(&Feed, Arc<dyn Driver>, Arc<Cache>) -> RunAudit,
+}
+
+/// Every kind that some loop may read: one list and watch per kind in the whole process.
+fn all_kinds() -> [Read; 4] {
+    fn read<T: Object>() -> Read {
+        Read {
+            kind: T::resource(),
+            driver: |feed| Arc::new(ListWatch::<T>::new(feed.clone())),
+            audit: |feed, driver, cache| {
+                let audit = Audit::<T>::new(feed.clone(), driver);
+                Box::new(move |stop| Box::pin(async move { audit.run(cache, stop).await }))
+            },
+        }
+    }
+    [read::<Deployment>(), read::<ReplicaSet>(), read::<ReplicationController>(), read::<Pod>()]
+}
+
+fn kinds_read<'a>(loops: impl Iterator<Item = &'a About> + Clone) -> impl Iterator<Item = Read> {
+    all_kinds().into_iter().filter(move |read| loops.clone().any(|about| about.watches.contains(&read.kind)))
+}
 
 /// Cache, drivers and loops for `evenkeel plan`: nothing that could write.
 pub(crate) struct Planner {
@@ -164,7 +207,7 @@ impl Planner {
         let loops: Vec<_> = all.into_iter().filter(|(about, _)| options.controllers.runs(about.name)).collect();
         let cache = Cache::new();
         let feed = Feed::new(world.client.clone(), world.chance.clone());
-        let drivers = drivers(&feed, loops.iter().map(|(about, _)| *about));
+        let drivers: Vec<_> = kinds_read(loops.iter().map(|(about, _)| *about)).map(|read| (read.driver)(&feed)).collect();
         drivers.iter().for_each(|d| d.register(&cache));
         Self { cache, drivers, clock: world.clock.clone(), loops }
     }
@@ -180,9 +223,4 @@ impl Planner {
         }
         text
     }
-}
-
-fn drivers<'a>(feed: &Feed, loops: impl Iterator<Item = &'a About> + Clone) -> Vec<Arc<dyn Driver>> {
-    let read = |kind: Kind| loops.clone().any(|about| about.watches.contains(&kind));
-    KINDS.iter().filter(|(kind, _)| read(kind)).map(|(_, driver)| driver(feed)).collect()
 }

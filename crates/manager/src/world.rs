@@ -3,14 +3,17 @@ use std::{
     sync::Arc,
 };
 
-use evenkeel_client::{Clock, ConnectError, ConnectOptions, client_for, load};
+use evenkeel_client::{Clients, Clock, ConnectError, ConnectOptions, connect};
 use evenkeel_watch::Chance;
 
 /// What a manager is given instead of taking it from the machine.
 #[derive(Clone)]
 pub struct World {
-    /// Transport to the API server.
+    /// Transport to the API server, for the loops and their watches.
     pub client: kube::Client,
+    /// Transport for the Lease. Over a network it shares no connection with [`World::client`]: what the loops do to theirs must not cost the
+    /// leadership (reliability row 78).
+    pub lease_client: kube::Client,
     /// Its `host:port`, for metrics.
     pub host: String,
     /// Wall clock.
@@ -23,13 +26,11 @@ impl World {
     /// The world outside: a server named by `options`, and the machine's randomness.
     ///
     /// # Errors
-    /// When there is no usable configuration. Nothing is sent yet.
+    /// When there is no usable configuration; the message names the kubeconfig. Nothing is sent yet.
     pub async fn connect(options: &ConnectOptions, clock: Arc<dyn Clock>) -> Result<Self, ConnectError> {
-        let config = load(options).await?;
-        let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-        let client = client_for(config)?;
+        let Clients { loops: client, lease: lease_client, host } = connect(options).await?;
         // Every RandomState is keyed anew by the system: all that jitter and identities need.
         let chance: Chance = Arc::new(|| RandomState::new().build_hasher().finish());
-        Ok(Self { client, host, clock, chance })
+        Ok(Self { client, lease_client, host, clock, chance })
     }
 }

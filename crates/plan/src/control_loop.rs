@@ -45,7 +45,8 @@ pub trait ControlLoop: Send + Sync + 'static {
     /// `outcome` has one entry for every write of `plan`, in the same steps; after a failed step the later ones are [`crate::Done::Skipped`].
     fn conclude(&self, snap: &Self::Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report;
 
-    /// Why the plan is what it is, in one phrase for `evenkeel plan`.
+    /// Why the plan is what it is, in one phrase for `evenkeel plan`, where there is anything to say. A phrase for an empty plan tells why
+    /// there is nothing to do but the status: it is only shown beside a status write.
     fn explain(&self, _snap: &Self::Snapshot, _plan: &Plan) -> Option<String> {
         None
     }

@@ -9,6 +9,7 @@ pub mod claim;
 mod control_loop;
 pub mod names;
 mod outcome;
+pub mod phrase;
 mod report;
 mod write;
 

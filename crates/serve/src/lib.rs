@@ -1,7 +1,8 @@
 //! The manager's HTTPS port (manager 9): `/healthz`, `/livez`, `/readyz` and `/metrics`.
 //!
 //! [`Checks`] holds the health checks, which come and go with controllers; [`Metrics`] is the registry with what must happen before it is
-//! read; [`listen`] and [`Server`] put both on a port. Certificates come from files that are read again when they change, or are made here.
+//! read; [`process`] what the kernel says of this process; [`listen`] and [`Server`] put checks and metrics on a port. Certificates come from
+//! files that are read again when they change, or are made here.
 //!
 //! Who may ask: everybody may read health, as upstream allows by default. `/metrics` is open while the port is bound to a loopback address,
 //! and refused with 403 otherwise unless [`ServeOptions::metrics_open`] says that the network is trusted. Asking the API server who may read
@@ -13,6 +14,7 @@ mod certificate;
 mod checks;
 mod exposition;
 mod pages;
+pub mod process;
 mod server;
 
 pub use certificate::{CertificateSource, TlsVersion};

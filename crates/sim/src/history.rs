@@ -6,6 +6,8 @@ use std::{
 };
 
 use evenkeel_apiserver::Commit;
+use evenkeel_plan::{Plan, Write};
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// Who wrote.
@@ -45,6 +47,8 @@ pub struct Written {
     pub at: u64,
     /// Who wrote.
     pub actor: Actor,
+    /// Whether it went through the status subresource.
+    pub status: bool,
     /// Plural of the resource.
     pub kind: String,
     /// `namespace/name`.
@@ -55,7 +59,7 @@ pub struct Written {
     pub new: Option<Arc<Value>>,
 }
 
-/// One request of a manager, other than a read, that reached the server.
+/// One request of a manager that reached the server. Of reads only those of one object are kept.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// When it reached the server, in virtual milliseconds.
@@ -72,6 +76,45 @@ pub struct Asked {
     pub body: Value,
     /// What the server answered, whether or not the answer arrived.
     pub code: u16,
+    /// It was under way when the manager was paused, and arrived when the pause was over (F13).
+    pub late: bool,
+}
+
+/// One pass of a loop: what it declared to have looked at, and what it wanted.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// Number of the link.
+    pub link: usize,
+    /// Canonical name of the loop.
+    pub controller: &'static str,
+    /// `namespace/name` of its key.
+    pub key: String,
+    /// When it looked, in virtual milliseconds.
+    pub began: u64,
+    /// What the manager's wall clock showed when it planned.
+    pub now: Timestamp,
+    /// Per plural: the revision that its snapshot was taken at.
+    pub seen: BTreeMap<&'static str, u64>,
+    /// Its plan, as it was carried out.
+    pub plan: Plan,
+    /// The status writes that it ended with.
+    pub report: Vec<Write>,
+}
+
+impl Pass {
+    /// The revision of a kind that the pass looked at; 0: it did not.
+    pub fn saw(&self, kind: &str) -> u64 {
+        self.seen.get(kind).copied().unwrap_or(0)
+    }
+
+    /// Whether the pass wanted this write.
+    pub fn wants(&self, kind: &str, key: &str, status: bool) -> bool {
+        let is = |write: &Write| {
+            let to_status = matches!(write, Write::Replace { subresource: Some("status"), .. });
+            write.changes() && to_status == status && write.kind().plural == kind && write.key().to_string() == key
+        };
+        self.plan.writes().chain(&self.report).any(is)
+    }
 }
 
 /// Everything that happened.
@@ -79,16 +122,22 @@ pub struct Asked {
 pub struct History {
     /// Committed writes of all kinds but events, in order.
     pub writes: Vec<Written>,
+    /// Passes in the order in which they began.
+    pub passes: Vec<Pass>,
     /// Requests in the order of their arrival.
     pub requests: Vec<Asked>,
     /// Per link and plural: when the link was shown which revision.
     pub shown: BTreeMap<(usize, String), Vec<(u64, u64)>>,
     /// Which manager each link belonged to.
     pub links: Vec<usize>,
+    /// By how many milliseconds each manager's wall clock is ahead of the server's; none: by nothing.
+    pub ahead: Vec<i64>,
+    /// Whether something was broken on purpose (`bugs.rs`), so that plans are not what loops decided.
+    pub broken: bool,
     /// Since when there are no faults any more.
     pub calm_at: u64,
     /// Who writes at the moment.
-    pub(crate) actor: Option<Actor>,
+    pub(crate) actor: Option<(Actor, bool)>,
     hash: u64,
 }
 
@@ -112,8 +161,8 @@ impl History {
         }
         let value = |bytes: Option<&[u8]>| bytes.and_then(|b| serde_json::from_slice(b).ok()).map(Arc::new);
         let key = format!("{}/{}", commit.namespace, commit.name);
-        let (actor, kind) = (self.actor.unwrap_or(Actor::Server), commit.resource.plural.clone());
-        self.writes.push(Written { rv: commit.rv, at, actor, kind, key, old: value(commit.old), new: value(commit.new) });
+        let ((actor, status), kind) = (self.actor.unwrap_or((Actor::Server, false)), commit.resource.plural.clone());
+        self.writes.push(Written { rv: commit.rv, at, actor, status, kind, key, old: value(commit.old), new: value(commit.new) });
     }
 
     fn mix(&mut self, bytes: &[u8]) {
@@ -121,6 +170,23 @@ impl History {
             self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         self.hash = self.hash.rotate_left(7) ^ bytes.len() as u64;
+    }
+
+    /// The objects of a kind as they were at a revision, by `namespace/name`.
+    pub fn as_of(&self, kind: &str, rv: u64) -> BTreeMap<&str, &Arc<Value>> {
+        let mut objects = BTreeMap::new();
+        for w in self.writes.iter().take_while(|w| w.rv <= rv).filter(|w| w.kind == kind) {
+            match &w.new {
+                Some(new) => objects.insert(w.key.as_str(), new),
+                None => objects.remove(w.key.as_str()),
+            };
+        }
+        objects
+    }
+
+    /// By how many milliseconds the wall clock of a link's manager is ahead of the server's.
+    pub fn ahead_of(&self, link: usize) -> i64 {
+        self.links.get(link).and_then(|manager| self.ahead.get(*manager)).copied().unwrap_or(0)
     }
 
     /// A number that stands for every byte committed, and when.

@@ -1,17 +1,19 @@
-//! `sim --seeds A..B [--verbose]`: runs seeds and says which fail, why, and how to replay them.
+//! `sim --seeds A..B [--verbose] [--history]`: runs seeds and says which fail, why, and how to replay them; with `--history` also all that
+//! happened.
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use evenkeel_sim::{Fault, run_seed};
+use evenkeel_sim::{Fault, history::History, run_with_history};
 
-const USAGE: &str = "usage: sim --seeds A..B [--verbose]";
+const USAGE: &str = "usage: sim --seeds A..B [--verbose] [--history]";
 
 fn main() -> ExitCode {
-    let (mut seeds, mut verbose) = (None, false);
+    let (mut seeds, mut verbose, mut history) = (None, false, false);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--verbose" => verbose = true,
+            "--history" => history = true,
             "--seeds" => seeds = args.next().and_then(|text| range(&text)),
             _ => seeds = None,
         }
@@ -21,9 +23,12 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let (mut passed, mut failed) = (0, 0);
-    let mut faults: BTreeMap<Fault, u64> = Fault::ALL.into_iter().map(|f| (f, 0)).collect();
+    let mut faults: BTreeMap<Fault, u64> = Fault::ALL.iter().copied().map(|f| (f, 0)).collect();
     for seed in seeds {
-        let report = run_seed(seed);
+        let (report, happened) = run_with_history(seed);
+        if history {
+            tell(&happened.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        }
         report.faults.iter().for_each(|(fault, n)| *faults.entry(*fault).or_default() += n);
         if report.violations.is_empty() {
             passed += 1;
@@ -43,6 +48,24 @@ fn main() -> ExitCode {
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes and passes in the order of time.
+fn tell(history: &History) {
+    let mut lines: Vec<(u64, String)> = Vec::new();
+    for w in &history.writes {
+        let new = w.new.as_deref();
+        let meta = new.map(|o| [&o["metadata"]["deletionTimestamp"], &o["metadata"]["labels"], &o["metadata"]["annotations"]]);
+        let spec = new.map(|o| [&o["spec"]["replicas"], &o["spec"]["paused"], &o["spec"]["holderIdentity"]]);
+        let status = new.map(|o| &o["status"]);
+        lines.push((w.at, format!("rv {} {} {} by {:?}: {meta:?} {spec:?} {status:?}", w.rv, w.kind, w.key, w.actor)));
+    }
+    for p in &history.passes {
+        let writes: Vec<String> = p.plan.writes().chain(&p.report).map(|w| format!("{} {}", w.verb(), w.key())).collect();
+        lines.push((p.began, format!("pass of link {} over {} {}: saw {:?}, {writes:?}", p.link, p.controller, p.key, p.seen)));
+    }
+    lines.sort_by_key(|(at, _)| *at);
+    lines.iter().for_each(|(at, line)| println!("{at:>7} {line}"));
 }
 
 fn range(text: &str) -> Option<std::ops::Range<u64>> {

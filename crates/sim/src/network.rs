@@ -1,4 +1,6 @@
-//! The network between managers and server, with everything that goes wrong on it.
+//! The network between managers and server: one link per process, and the way of each request.
+//!
+//! What goes wrong with requests is drawn in `weather.rs`, what goes wrong with watches in `streams.rs`.
 
 use std::{
     collections::BTreeMap,
@@ -6,26 +8,27 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use evenkeel_apiserver::{Body as Answer, Request as Question, Server, UserInfo, WatchStream};
+use evenkeel_apiserver::{Body as Answer, Request as Question, Server, UserInfo};
 use futures::task::AtomicWaker;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use kube::client::Body;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, oneshot, watch},
     time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
     Fault,
-    chance::Dice,
+    bugs::Bug,
     history::{Actor, Asked, Shared, lock},
+    streams::Stream,
+    weather::{Fate, Weather, refusal},
 };
 
 type BoxError = tower::BoxError;
@@ -44,10 +47,13 @@ pub struct Link {
     pub stop: watch::Sender<bool>,
     /// The write at which the process dies, and how.
     crash: Mutex<Option<(u64, Fault)>>,
+    /// The write at which the process is paused, and for how long.
+    pause: Mutex<Option<(u64, Duration)>>,
 }
 
 impl Link {
-    fn die(&self) {
+    /// The process is no more: nothing of it reaches the server, and no answer reaches it.
+    pub fn die(&self) {
         self.dead.store(true, Ordering::Relaxed);
         self.died.notify_one();
     }
@@ -57,51 +63,40 @@ impl Link {
         *lock(&self.crash) = Some((n, how));
     }
 
+    /// Lets the process stand still from its `n`-th write from now on.
+    pub fn pause_at(&self, n: u64, time: Duration) {
+        *lock(&self.pause) = Some((n, time));
+    }
+
     /// Whether this write is the last; `None`: no.
     fn crash_now(&self) -> Option<Fault> {
-        let mut crash = lock(&self.crash);
-        let (left, how) = crash.as_mut()?;
-        *left = left.saturating_sub(1);
-        (*left == 0).then_some(*how).inspect(|_| *crash = None)
+        count_down(&self.crash)
+    }
+
+    fn pause_now(&self) -> Option<Duration> {
+        count_down(&self.pause)
     }
 }
 
-/// What is wrong at the moment.
-struct Weather {
-    dice: Dice,
-    calm: bool,
-    storm_until: Option<Instant>,
-    denied_until: Option<Instant>,
-    lease_dark: BTreeMap<usize, Instant>,
-    frozen: BTreeMap<(usize, &'static str), Instant>,
-    faults: BTreeMap<Fault, u64>,
-}
-
-/// An open watch.
-struct Stream {
-    manager: usize,
-    kind: &'static str,
-    lines: WatchStream,
-    to: mpsc::UnboundedSender<(Instant, Bytes)>,
-    last: Instant,
+/// One write less; what is planned for this one, if it is the one.
+fn count_down<T: Copy>(plan: &Mutex<Option<(u64, T)>>) -> Option<T> {
+    let mut plan = lock(plan);
+    let (left, what) = plan.as_mut()?;
+    *left = left.saturating_sub(1);
+    let what = *what;
+    (*left == 0).then(|| *plan = None).map(|()| what)
 }
 
 /// The network.
 pub struct Network {
     server: Arc<Server>,
-    history: Shared,
+    pub(crate) history: Shared,
     start: Instant,
-    weather: Mutex<Weather>,
-    streams: Mutex<Vec<Stream>>,
-    opened: AtomicWaker,
+    pub(crate) weather: Mutex<Weather>,
+    pub(crate) streams: Mutex<Vec<Stream>>,
+    pub(crate) opened: AtomicWaker,
+    bug: Option<Bug>,
     links: Mutex<BTreeMap<usize, Arc<Link>>>,
-}
-
-/// What becomes of a request.
-enum Fate {
-    Pass,
-    Lost { committed: bool, silent: bool },
-    Refused(u16, &'static str),
 }
 
 /// Kinds whose watches can be late each on its own.
@@ -113,23 +108,15 @@ fn kind_of(path: &str) -> &'static str {
 
 impl Network {
     /// A network before a server.
-    pub fn new(server: Arc<Server>, history: Shared, seed: u64) -> Arc<Self> {
-        let weather = Weather {
-            dice: Dice::new(seed, 1),
-            calm: false,
-            storm_until: None,
-            denied_until: None,
-            lease_dark: BTreeMap::new(),
-            frozen: BTreeMap::new(),
-            faults: BTreeMap::new(),
-        };
+    pub fn new(server: Arc<Server>, history: Shared, seed: u64, bug: Option<Bug>) -> Arc<Self> {
         Arc::new(Self {
             server,
             history,
             start: Instant::now(),
-            weather: Mutex::new(weather),
+            weather: Mutex::new(Weather::new(seed)),
             streams: Mutex::default(),
             opened: AtomicWaker::new(),
+            bug,
             links: Mutex::default(),
         })
     }
@@ -146,8 +133,8 @@ impl Network {
             history.links.push(manager);
             history.links.len() - 1
         };
-        let (dead, died, crash, stop) = (AtomicBool::new(false), Notify::new(), Mutex::default(), watch::Sender::new(false));
-        let link = Arc::new(Link { id, manager, dead, died, stop, crash });
+        let (dead, died, stop) = (AtomicBool::new(false), Notify::new(), watch::Sender::new(false));
+        let link = Arc::new(Link { id, manager, dead, died, stop, crash: Mutex::default(), pause: Mutex::default() });
         lock(&self.links).insert(manager, link.clone());
         let (network, to) = (self.clone(), link.clone());
         let service = tower::service_fn(move |request| network.clone().call(to.clone(), request));
@@ -161,7 +148,7 @@ impl Network {
 
     /// Counts a fault that struck.
     pub fn struck(&self, fault: Fault) {
-        *lock(&self.weather).faults.entry(fault).or_default() += 1;
+        lock(&self.weather).struck(fault);
     }
 
     /// How often each fault has struck.
@@ -171,14 +158,39 @@ impl Network {
 
     /// No more faults from now on.
     pub fn calm(&self) {
-        let mut weather = lock(&self.weather);
-        weather.calm = true;
-        (weather.storm_until, weather.denied_until) = (None, None);
-        weather.lease_dark.clear();
-        weather.frozen.clear();
-        drop(weather);
-        lock(&self.links).values().for_each(|l| *lock(&l.crash) = None);
+        lock(&self.weather).calm();
+        lock(&self.streams).retain(|s| !s.hollow);
+        for link in lock(&self.links).values() {
+            *lock(&link.crash) = None;
+            *lock(&link.pause) = None;
+        }
         lock(&self.history).calm_at = self.now();
+    }
+
+    /// When everything that is on its way to a watch will have arrived.
+    pub fn quiet_at(&self) -> Instant {
+        lock(&self.streams).iter().map(|s| s.last).max().unwrap_or_else(Instant::now)
+    }
+
+    /// A manager's connections lead nowhere for a while, and break in the end.
+    pub fn black_hole(self: &Arc<Self>, manager: usize, time: Duration) {
+        lock(&self.weather).hole.insert(manager, Instant::now() + time);
+        lock(&self.streams).iter_mut().filter(|s| s.manager == manager).for_each(|s| s.hollow = true);
+        let network = self.clone();
+        tokio::spawn(async move {
+            sleep(time).await;
+            lock(&network.streams).retain(|s| s.manager != manager || !s.hollow);
+        });
+    }
+
+    /// A manager that lists comes to a server which is where this one was `back` ago.
+    pub fn lag(&self, manager: usize, time: Duration, back: Duration) {
+        let then = self.now().saturating_sub(back.as_millis() as u64);
+        let history = lock(&self.history);
+        let seen = history.writes.partition_point(|w| w.at <= then).checked_sub(1).map(|n| history.writes[n].rv);
+        if let Some(revision) = seen {
+            lock(&self.weather).lag.insert(manager, (Instant::now() + time, revision));
+        }
     }
 
     /// Many requests fail for a while.
@@ -232,84 +244,28 @@ impl Network {
         self.server.compact();
     }
 
-    /// Moves lines from the server to the watches, in one task, so that the order of wake-ups never shows.
-    pub async fn pump(self: Arc<Self>) {
-        std::future::poll_fn(|cx| self.pump_once(cx)).await
-    }
-
-    fn pump_once(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.opened.register(cx.waker());
-        lock(&self.streams).retain_mut(|s| {
-            loop {
-                if s.to.is_closed() {
-                    return false;
-                }
-                match s.lines.as_mut().poll_next(cx) {
-                    Poll::Pending => return true,
-                    Poll::Ready(None) => return false,
-                    Poll::Ready(Some(line)) => {
-                        let mut weather = lock(&self.weather);
-                        let mut at = Instant::now() + weather.dice.ms(1..15);
-                        if let Some(until) = weather.frozen.get(&(s.manager, s.kind)).filter(|until| **until > at) {
-                            at = *until;
-                            *weather.faults.entry(Fault::WatchLate).or_default() += 1;
-                        }
-                        s.last = s.last.max(at);
-                        // A watch that was cut meanwhile takes no more.
-                        let _ = s.to.send((s.last, line));
-                    }
-                }
-            }
-        });
-        Poll::Pending
-    }
-
-    fn fate(&self, link: &Link, method: &Method, path: &str) -> (Duration, Duration, Fate) {
-        let mut w = lock(&self.weather);
-        let w = &mut *w;
-        let (there, back) = (w.dice.ms(1..20), w.dice.ms(1..20));
-        let now = Instant::now();
-        let is = |until: Option<Instant>| until.is_some_and(|u| u > now);
-        if w.calm {
-            return (there, back, Fate::Pass);
-        }
-        let mut strike = |fault| *w.faults.entry(fault).or_default() += 1;
-        if path.contains("/leases") && is(w.lease_dark.get(&link.manager).copied()) {
-            strike(Fault::LeaseTrouble);
-            return (there, back, Fate::Lost { committed: false, silent: w.dice.percent(50) });
-        }
-        if *method == Method::POST && path.ends_with("/pods") && is(w.denied_until) {
-            strike(Fault::Denied);
-            return (there, back, Fate::Refused(403, "Forbidden"));
-        }
-        if !w.dice.percent(if is(w.storm_until) { 35 } else { 3 }) {
-            return (there, back, Fate::Pass);
-        }
-        let silent = w.dice.percent(30);
-        let fate = match w.dice.pick(0..7) {
-            0 | 1 if *method != Method::GET => (Fault::AnswerLostCommitted, Fate::Lost { committed: true, silent }),
-            2 if *method != Method::GET => (Fault::AnswerLostNotCommitted, Fate::Lost { committed: false, silent }),
-            3 if [Method::PUT, Method::PATCH].contains(method) => (Fault::Conflict, Fate::Refused(409, "Conflict")),
-            4 => (Fault::TooMany, Fate::Refused(429, "TooManyRequests")),
-            5 => (Fault::InternalError, Fate::Refused(500, "InternalError")),
-            6 => (Fault::Unavailable, Fate::Refused(503, "ServiceUnavailable")),
-            _ => return (there, back, Fate::Pass),
-        };
-        strike(fate.0);
-        (there, back, fate.1)
-    }
-
     async fn call(self: Arc<Self>, link: Arc<Link>, request: Request<Body>) -> Result<Reply, BoxError> {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let mut body = body.collect().await?.to_bytes();
+        if let Some(bug) = self.bug {
+            bug.alter_request(&parts.method, &mut body);
+        }
         let sent = self.now();
+        self.until(&link, |w| w.paused.get(&link.manager).copied()).await;
+        if self.until(&link, |w| w.hole.get(&link.manager).copied()).await {
+            self.struck(Fault::BlackHole);
+            return lost(false).await;
+        }
         let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
-        let (there, back, fate) = self.fate(&link, &parts.method, &path);
+        let (there, back, fate) = lock(&self.weather).journey(link.manager, &parts.method, &path);
         let write = parts.method != Method::GET && KINDS.contains(&kind_of(&path));
         let crash = if write { link.crash_now() } else { None };
         if crash == Some(Fault::CrashBefore) {
             self.struck(Fault::CrashBefore);
             link.die();
+        }
+        if let Some(time) = if write { link.pause_now() } else { None } {
+            lock(&self.weather).paused.insert(link.manager, Instant::now() + time);
         }
         sleep(there).await;
         if link.dead.load(Ordering::Relaxed) {
@@ -319,24 +275,16 @@ impl Network {
             return lost(silent).await;
         }
         let question = Question { method: parts.method, path, query, headers: parts.headers, body, user: UserInfo::admin() };
-        let answer = match fate {
+        let paused = lock(&self.weather).paused.get(&link.manager).copied().filter(|until| write && *until > Instant::now());
+        let mut answer = match fate {
             Fate::Refused(code, reason) => refusal(code, reason),
-            _ => self.ask(&question, Actor::Manager { link: link.id, sent }),
+            _ => match paused {
+                Some(_) => self.arrive_late(&link, &question, sent).await?,
+                None => self.arrive(&link, &question, sent, false),
+            },
         };
         if answer.status == StatusCode::GONE {
             self.struck(Fault::Expired);
-        }
-        if question.method != Method::GET {
-            let asked = Asked {
-                at: self.now(),
-                sent,
-                link: link.id,
-                method: question.method.to_string(),
-                path: question.path.clone(),
-                body: serde_json::from_slice(&question.body).unwrap_or_default(),
-                code: answer.status.as_u16(),
-            };
-            lock(&self.history).requests.push(asked);
         }
         if crash == Some(Fault::CrashAfterCommit) {
             self.struck(Fault::CrashAfterCommit);
@@ -347,12 +295,16 @@ impl Network {
             return lost(silent).await;
         }
         sleep(back).await;
+        self.until(&link, |w| w.paused.get(&link.manager).copied()).await;
         if link.dead.load(Ordering::Relaxed) {
             return std::future::pending().await;
         }
         if crash == Some(Fault::CrashAfterAnswer) {
             self.struck(Fault::CrashAfterAnswer);
             link.die();
+        }
+        if let (Some(bug), Answer::Full(bytes)) = (self.bug, &mut answer.body) {
+            bug.alter_answer(&question.method, &question.path, bytes);
         }
         let body = match answer.body {
             Answer::Full(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
@@ -364,41 +316,67 @@ impl Network {
         Ok(response)
     }
 
-    fn open(self: &Arc<Self>, link: &Arc<Link>, kind: &'static str, lines: WatchStream) -> UnsyncBoxBody<Bytes, BoxError> {
-        let (to, from) = mpsc::unbounded_channel::<(Instant, Bytes)>();
-        lock(&self.streams).push(Stream { manager: link.manager, kind, lines, to, last: Instant::now() });
-        self.opened.wake();
-        let (network, link) = (self.clone(), link.clone());
-        let lines = futures::stream::unfold(from, move |mut from| {
-            let (network, link) = (network.clone(), link.clone());
-            async move {
-                let (at, line) = from.recv().await?;
-                sleep_until(at).await;
-                network.show(link.id, kind, &line);
-                Some((Ok::<_, BoxError>(http_body::Frame::data(line)), from))
-            }
+    /// Waits while something holds a manager up; whether it did.
+    async fn until(&self, link: &Link, what: impl Fn(&Weather) -> Option<Instant>) -> bool {
+        let mut held = false;
+        loop {
+            let until = what(&lock(&self.weather)).filter(|until| *until > Instant::now());
+            let Some(until) = until else { break };
+            held = true;
+            // In small steps, because peace ends it.
+            sleep_until(until.min(Instant::now() + Duration::from_millis(250))).await;
+        }
+        if held && link.dead.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        held
+    }
+
+    /// A request reaches the server.
+    fn arrive(&self, link: &Link, question: &Question, sent: u64, late: bool) -> evenkeel_apiserver::Response {
+        let actor = Actor::Manager { link: link.id, sent };
+        let kind = kind_of(&question.path);
+        let answer = match question.method == Method::GET && KINDS.contains(&kind) {
+            true => self.behind(link, kind, question).unwrap_or_else(|| self.ask(question, actor)),
+            false => self.ask(question, actor),
+        };
+        // Of reads only those of one object matter to checks.
+        if question.method != Method::GET || (KINDS.contains(&kind) && !question.path.ends_with(kind)) {
+            let asked = Asked {
+                at: self.now(),
+                sent,
+                link: link.id,
+                method: question.method.to_string(),
+                path: question.path.clone(),
+                body: serde_json::from_slice(&question.body).unwrap_or_default(),
+                code: answer.status.as_u16(),
+                late,
+            };
+            lock(&self.history).requests.push(asked);
+        }
+        answer
+    }
+
+    /// A write that was under way when its manager was paused: it arrives when the pause is over, whether or not the manager still wants it.
+    async fn arrive_late(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        question: &Question,
+        sent: u64,
+    ) -> Result<evenkeel_apiserver::Response, BoxError> {
+        let (tell, answer) = oneshot::channel();
+        let (network, link, question) = (self.clone(), link.clone(), question.clone());
+        tokio::spawn(async move {
+            network.until(&link, |w| w.paused.get(&link.manager).copied()).await;
+            network.struck(Fault::LeaderPaused);
+            // Whoever asked may have given up.
+            let _ = tell.send(network.arrive(&link, &question, sent, true));
         });
-        StreamBody::new(lines).boxed_unsync()
+        Ok(answer.await?)
     }
 
-    /// Notes what a manager gets to know.
-    fn show(&self, link: usize, kind: &str, line: &[u8]) {
-        let Ok(event) = serde_json::from_slice::<Value>(line) else { return };
-        if event["object"]["code"] == 410 {
-            self.struck(Fault::Expired);
-        }
-        let version: Option<u64> = event["object"]["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok());
-        // Initial events come in the order of names: only what is newer than all before says how far the manager is.
-        if let Some(version) = version {
-            let mut history = lock(&self.history);
-            let shown = history.shown.entry((link, kind.to_owned())).or_default();
-            let version = shown.last().map_or(version, |(_, last): &(u64, u64)| version.max(*last));
-            shown.push((self.now(), version));
-        }
-    }
-
-    fn ask(&self, question: &Question, actor: Actor) -> evenkeel_apiserver::Response {
-        lock(&self.history).actor = Some(actor);
+    pub(crate) fn ask(&self, question: &Question, actor: Actor) -> evenkeel_apiserver::Response {
+        lock(&self.history).actor = Some((actor, question.path.ends_with("/status")));
         let answer = self.server.handle(question);
         lock(&self.history).actor = None;
         answer
@@ -427,14 +405,4 @@ async fn lost(silent: bool) -> Result<Reply, BoxError> {
         std::future::pending::<()>().await;
     }
     Err("connection reset by peer".into())
-}
-
-fn refusal(code: u16, reason: &str) -> evenkeel_apiserver::Response {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": format!("simulated {code}")});
-    let code = StatusCode::from_u16(code).expect("a code from the table above");
-    let mut response = evenkeel_apiserver::Response::json(code, &status);
-    if code == StatusCode::TOO_MANY_REQUESTS {
-        response.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
 }

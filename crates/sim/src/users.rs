@@ -40,7 +40,7 @@ impl Users {
             };
             let spec = json!({
                 "replicas": self.dice.pick(1..7), "strategy": strategy, "revisionHistoryLimit": self.dice.pick(1..4),
-                "progressDeadlineSeconds": self.dice.pick(8..40),
+                "progressDeadlineSeconds": self.dice.pick(8..70),
                 "selector": {"matchLabels": {"app": name}}, "template": template(&name, "app:v0"),
             });
             self.send(
@@ -83,7 +83,7 @@ impl Users {
 
     fn act(&mut self) {
         let deployment = format!("{APPS}/deployments/{}", self.deployments[self.dice.pick(0..self.deployments.len() as u64) as usize]);
-        match self.dice.pick(0..14) {
+        match self.dice.pick(0..16) {
             0..=2 => self.patch(&deployment, json!({"spec": {"replicas": 0}}), 0..9),
             3..=5 => {
                 self.images += 1;
@@ -98,6 +98,7 @@ impl Users {
                 self.patch(&set, json!({"spec": {"replicas": 0}}), 0..9);
             }
             10 | 11 => self.relabel(),
+            14 | 15 => self.give_back(),
             _ => self.delete_pods(),
         }
     }
@@ -136,6 +137,18 @@ impl Users {
         if let Some(pod) = self.any_pod() {
             self.send(Method::PATCH, &pod, &json!({"metadata": {"labels": {"app": "none"}}}));
             self.network.struck(Fault::Relabelled);
+        }
+    }
+
+    /// A pod without an owner that a selector matches again: its set adopts it.
+    fn give_back(&mut self) {
+        let strays: Vec<Value> =
+            self.network.all("/pods").into_iter().filter(|p| live(p) && p["metadata"]["labels"]["app"] == "none").collect();
+        for pod in strays.iter().filter(|p| controller(p).is_none()) {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            let app = name.splitn(3, '-').take(2).collect::<Vec<_>>().join("-");
+            self.send(Method::PATCH, &format!("{PODS}/{name}"), &json!({"metadata": {"labels": {"app": app}}}));
+            self.network.struck(Fault::Orphaned);
         }
     }
 

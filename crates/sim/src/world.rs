@@ -6,7 +6,7 @@ use std::{
 };
 
 use evenkeel_apiserver::{Options as ServerOptions, Server};
-use evenkeel_manager::{Options, World};
+use evenkeel_manager::{Options, World, run_around};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::mpsc,
@@ -14,12 +14,13 @@ use tokio::{
 };
 
 use crate::{
-    Fault, Report,
+    Bug, Fault, Report,
     chance::Dice,
     history::{Shared, lock, uid},
     invariants,
     network::{KINDS, Network},
     nodes::{PodNews, run_nodes},
+    passes::Witness,
     users::{ACTING, Users},
 };
 
@@ -33,14 +34,30 @@ const CONVERGE: Duration = Duration::from_secs(180);
 /// And must then stay as it is for this long.
 const STAY: Duration = Duration::from_secs(20);
 
+/// Longest that a wall clock is ahead of the server's, or behind it (F13).
+const APART: i64 = 150;
+
 /// Wall time of the simulation.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct VirtualClock(Instant);
+pub(crate) struct VirtualClock {
+    start: Instant,
+    /// Seconds by which it is ahead of the server's clock.
+    ahead: i64,
+}
+
+/// How one manager's clocks go, all its life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Clocks {
+    /// Seconds of the wall clock ahead of the server's.
+    ahead: i64,
+    /// Seconds of the monotonic clock per second.
+    rate: f64,
+}
 
 impl VirtualClock {
     fn time(&self) -> Timestamp {
         let start = Timestamp::from_second(1_800_000_000).expect("a date in 2027");
-        start + SignedDuration::try_from(self.0.elapsed()).unwrap_or_default()
+        start + SignedDuration::try_from(self.start.elapsed()).unwrap_or_default() + SignedDuration::from_secs(self.ahead)
     }
 }
 
@@ -57,24 +74,27 @@ impl evenkeel_client::Clock for VirtualClock {
 }
 
 /// Runs one seed.
-pub fn run(seed: u64) -> (Report, Shared) {
+pub fn run(seed: u64, bug: Option<Bug>) -> (Report, Shared) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime without IO needs nothing");
-    runtime.block_on(live(seed))
+    runtime.block_on(live(seed, bug))
 }
 
-async fn live(seed: u64) -> (Report, Shared) {
-    let clock = VirtualClock(Instant::now());
+async fn live(seed: u64, bug: Option<Bug>) -> (Report, Shared) {
+    let clock = VirtualClock { start: Instant::now(), ahead: 0 };
     let server = Server::new(ServerOptions { compaction_interval: None, ..ServerOptions::seeded(Arc::new(clock), seed) });
     let history = Shared::default();
     let (tell, news) = mpsc::unbounded_channel();
     observe(&server, &history, clock, tell);
-    let network = Network::new(server, history.clone(), seed);
+    let network = Network::new(server, history.clone(), seed, bug);
+    let clocks = clocks(seed, bug);
+    lock(&history).ahead = clocks.iter().map(|c| c.ahead * 1000).collect();
+    lock(&history).broken = bug.is_some();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(network.clone().pump());
     tasks.spawn(run_nodes(network.clone(), news, seed, ACTING));
     for manager in 0..MANAGERS {
-        tasks.spawn(supervise(network.clone(), clock, seed, manager));
+        tasks.spawn(supervise(network.clone(), clock, clocks[manager], seed, manager, bug));
     }
     let end = Instant::now() + ACTING;
     let mut users = Users::new(network.clone(), seed);
@@ -83,11 +103,22 @@ async fn live(seed: u64) -> (Report, Shared) {
     users.act_until(end).await;
     network.calm();
     users.settle();
+    // What was late stays late: the last of it ends the faults.
+    tokio::time::sleep_until(network.quiet_at()).await;
 
     let mut left = Vec::new();
-    let limit = Instant::now() + CONVERGE;
+    let mut restarts = Dice::new(seed, 5);
+    let mut restart_at = restarts.percent(50).then(|| Instant::now() + Duration::from_secs(45) + restarts.ms(0..15_000));
+    // A deadline is judged by the clock of whoever leads.
+    let limit = Instant::now() + CONVERGE + Duration::from_secs(2 * APART as u64);
     while Instant::now() < limit {
         sleep(Duration::from_secs(1)).await;
+        if restart_at.take_if(|at| *at <= Instant::now()).is_some() {
+            // In peace, too: whatever was to be told at some time is told by the next leader (DP-6).
+            for link in (0..MANAGERS).filter_map(|m| network.link(m)) {
+                link.stop.send_replace(true);
+            }
+        }
         left = invariants::not_converged(&network.all("apps/deployments"), &network.all("apps/replicasets"), &network.all("/pods"));
         if left.is_empty() {
             break;
@@ -109,6 +140,8 @@ async fn live(seed: u64) -> (Report, Shared) {
     violations.extend(invariants::check(&history_now));
     let mut faults = network.faults();
     faults.insert(Fault::LeaderMoved, invariants::leader_moves(&history_now));
+    faults.insert(Fault::ClocksApart, u64::from(clocks[0].ahead.abs_diff(clocks[1].ahead) >= 60));
+    faults.insert(Fault::ClockRate, u64::from(clocks.iter().any(|c| c.rate != 1.0)));
     let report = Report { history_hash: history_now.hash(), writes: history_now.writes.len(), faults, violations };
     drop(history_now);
     (report, history)
@@ -118,7 +151,7 @@ fn observe(server: &Arc<Server>, history: &Shared, clock: VirtualClock, tell: mp
     let history = history.clone();
     server.observe(Box::new(move |commit| {
         let mut history = lock(&history);
-        history.commit(clock.0.elapsed().as_millis() as u64, commit);
+        history.commit(clock.start.elapsed().as_millis() as u64, commit);
         if commit.resource.plural != "pods" {
             return;
         }
@@ -135,24 +168,45 @@ fn observe(server: &Arc<Server>, history: &Shared, clock: VirtualClock, tell: mp
 }
 
 /// Starts a manager, and starts it again whenever it has died or ended.
-async fn supervise(network: Arc<Network>, clock: VirtualClock, seed: u64, manager: usize) {
+async fn supervise(network: Arc<Network>, clock: VirtualClock, clocks: Clocks, seed: u64, manager: usize, bug: Option<Bug>) {
     let mut dice = Dice::new(seed, 10 + manager as u64);
     loop {
         let (link, client) = network.connect(manager);
         let chance = Mutex::new(Dice::new(seed, 100 + link.id as u64));
-        let world = World { client, host: "sim".into(), clock: Arc::new(clock), chance: Arc::new(move || lock(&chance).next()) };
+        let clock = Arc::new(VirtualClock { ahead: clocks.ahead, ..clock });
+        let around = Witness { history: network.history.clone(), network: network.clone(), link: link.id, rate: clocks.rate, bug };
+        let world =
+            World { lease_client: client.clone(), client, host: "sim".into(), clock, chance: Arc::new(move || lock(&chance).next()) };
         let options = Options { identity: Some(format!("m{}-{}", manager, link.id)), secure_port: None, ..Options::default() };
         let mut process = tokio::task::JoinSet::new();
-        process.spawn(evenkeel_manager::run(options, world, link.stop.subscribe()));
+        process.spawn(run_around(options, world, link.stop.subscribe(), around));
         tokio::select! {
             biased;
             () = link.died.notified() => {}
             _ = process.join_next() => {}
         }
         process.shutdown().await;
+        // What it had spawned does not outlive it.
+        link.die();
         network.cut_off(manager);
         sleep(dice.ms(200..4000)).await;
     }
+}
+
+/// How the managers' clocks go in this seed.
+fn clocks(seed: u64, bug: Option<Bug>) -> [Clocks; MANAGERS] {
+    let mut dice = Dice::new(seed, 6);
+    let apart = dice.percent(25);
+    let rates = dice.percent(30);
+    std::array::from_fn(|_| {
+        let ahead = if apart { dice.pick(0..2 * APART as u64) as i64 - APART } else { 0 };
+        // Within the tenth that LE-1 has room for, or twice as fast.
+        let rate = match dice.pick(0..4) {
+            0 => 2.0,
+            _ => 0.92 + dice.pick(0..16) as f64 / 100.0,
+        };
+        Clocks { ahead, rate: bug.and_then(Bug::clock_rate).unwrap_or(if rates { rate } else { 1.0 }) }
+    })
 }
 
 /// One calamity after another.
@@ -165,7 +219,13 @@ async fn weather(network: Arc<Network>, seed: u64, end: Instant) {
         }
         let manager = dice.pick(0..MANAGERS as u64) as usize;
         let kind = KINDS[dice.pick(0..KINDS.len() as u64) as usize];
-        match dice.pick(0..10) {
+        match dice.pick(0..14) {
+            10 => {
+                network.lag(manager, dice.ms(3000..20_000), dice.ms(500..10_000));
+                network.cut(|m, _| m == manager);
+            }
+            11 => network.black_hole(manager, dice.ms(2000..30_000)),
+            12 | 13 => (0..MANAGERS).filter_map(|m| network.link(m)).for_each(|l| l.pause_at(dice.pick(1..6), dice.ms(16_000..25_000))),
             0 => network.cut(|m, k| m == manager && (k == kind || k == "pods")),
             1 | 2 => (0..MANAGERS).for_each(|m| network.freeze(m, kind, dice.ms(500..12_000))),
             3 => {

@@ -1,10 +1,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel_api::Kind;
+use evenkeel_api::{Kind, Object};
 use evenkeel_cache::{Cache, Owner};
 use futures::future::BoxFuture;
 
-use crate::Metrics;
+use crate::{Metrics, intake::Intake};
 
 /// Turns `true` (or loses its sender) when all is to end.
 pub type Stop = tokio::sync::watch::Receiver<bool>;
@@ -66,6 +66,41 @@ impl Feed {
     /// A whole number in `range`, by chance.
     pub(crate) fn draw(&self, range: std::ops::Range<u64>) -> u64 {
         range.start + (self.chance)() % (range.end - range.start)
+    }
+}
+
+/// A way to list and watch one kind for ever. All else that a [`Driver`] does is the same for each.
+pub(crate) trait Cycle: Send + Sync {
+    /// The kind's entries.
+    type Of: Object;
+    /// Its way into the cache.
+    fn intake(&self) -> &Intake<Self::Of>;
+    /// Feeds a cache in which the kind is registered, for ever.
+    fn cycle<'a>(&'a self, cache: &'a Cache) -> BoxFuture<'a, ()>;
+}
+
+impl<C: Cycle> Driver for C {
+    fn kind(&self) -> Kind {
+        C::Of::resource()
+    }
+
+    fn register(&self, cache: &Cache) {
+        cache.register::<C::Of>();
+    }
+
+    fn run<'a>(&'a self, cache: Arc<Cache>, stop: Stop) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.register(&cache);
+            until(stop, self.cycle(&cache)).await;
+        })
+    }
+
+    fn refill(&self) {
+        self.intake().again.notify_one();
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.intake().troubles.get()
     }
 }
 

@@ -65,7 +65,7 @@ impl<T: Object> ListWatch<T> {
             }
             let chunk = tokio::select! {
                 biased;
-                () = self.again.notified() => return Ok(End::Asked),
+                () = self.intake.again.notified() => return Ok(End::Asked),
                 chunk = open.chunks.next(open.silence) => chunk?,
             };
             let Some(chunk) = chunk else { break };

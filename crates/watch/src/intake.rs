@@ -6,14 +6,18 @@ use std::{
 
 use evenkeel_api::{Key, Object, Version};
 use evenkeel_cache::{Cache, Entry};
+use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::{Bad, Feed, KindMetrics, Malformed, WatchError, bounds};
+use crate::{Backoff, Bad, Feed, KindMetrics, Malformed, WatchError, bounds, driver::Troubles};
 
-/// The way of one kind into the cache, the same for every driver: counting, refusing, telling who waited.
+/// The way of one kind into the cache, the same for every driver: counting, refusing, telling who waited, pausing after failures.
 pub(crate) struct Intake<T> {
     pub(crate) feed: Feed,
     pub(crate) metrics: KindMetrics,
+    /// Told when somebody asks for a new list.
+    pub(crate) again: Notify,
+    pub(crate) troubles: Troubles,
     logged: Mutex<BTreeMap<Option<Key>, Option<Version>>>,
     kind: PhantomData<fn() -> T>,
 }
@@ -21,7 +25,7 @@ pub(crate) struct Intake<T> {
 impl<T: Object> Intake<T> {
     pub(crate) fn new(feed: Feed) -> Self {
         let metrics = feed.metrics.of(T::resource());
-        Self { feed, metrics, logged: Mutex::default(), kind: PhantomData }
+        Self { feed, metrics, again: Notify::new(), troubles: Troubles::default(), logged: Mutex::default(), kind: PhantomData }
     }
 
     /// The version that the store has reached; `None` before the first list.
@@ -47,6 +51,21 @@ impl<T: Object> Intake<T> {
             (self.feed.released)(ingested.released);
         }
         Ok(())
+    }
+
+    /// Notes a failure and waits as long as it asks for. A refill that somebody asked for does not cut the pause short.
+    pub(crate) async fn pause(&self, pace: &mut Backoff, error: &WatchError) {
+        let asked = match error {
+            WatchError::Unreachable { retry_after, .. } => *retry_after,
+            WatchError::Refused(status) => status.retry_after,
+            _ => None,
+        };
+        let pause = pace.next((self.feed.chance)()).max(asked.unwrap_or_default().min(bounds::RETRY_AFTER));
+        self.metrics.failures.inc();
+        let failures = self.troubles.add(error);
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        warn!(kind = %T::resource(), %error, failures, pause_ms, "not current; trying again after a pause");
+        tokio::time::sleep(pause).await;
     }
 
     /// What an event about an unreadable object means for the log: a deletion still takes the object away; of anything else what is known

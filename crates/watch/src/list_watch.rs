@@ -1,14 +1,14 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use evenkeel_api::{Kind, Object};
+use evenkeel_api::Object;
 use evenkeel_cache::Cache;
 use futures::future::BoxFuture;
-use tokio::{sync::Notify, time::Instant};
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::info;
 
 use crate::{
-    Backoff, Driver, Feed, Json, Stop, Trouble, WatchError, Wire, bounds,
-    driver::{Troubles, until},
+    Backoff, Feed, Json, WatchError, Wire,
+    driver::Cycle,
     follow::{End, Open},
     intake::Intake,
 };
@@ -20,8 +20,6 @@ use crate::{
 pub struct ListWatch<T> {
     pub(crate) intake: Intake<T>,
     pub(crate) wire: Arc<dyn Wire<T>>,
-    pub(crate) again: Notify,
-    troubles: Troubles,
 }
 
 /// What one run knows besides the store.
@@ -45,20 +43,7 @@ impl<T: Object> ListWatch<T> {
 
     /// A driver with a wire form of its own.
     pub fn with_wire(feed: Feed, wire: Arc<dyn Wire<T>>) -> Self {
-        Self { intake: Intake::new(feed), wire, again: Notify::new(), troubles: Troubles::default() }
-    }
-
-    async fn cycle(&self, cache: &Cache) {
-        let mut course = Course { pace: Backoff::default(), consistent: false, older_since: None, pages_until: None, hurried: false };
-        loop {
-            match self.fill(cache, &mut course).await {
-                Ok(open) => {
-                    self.troubles.clear();
-                    self.keep(cache, &mut course, open).await;
-                }
-                Err(e) => self.pause(&mut course, &e).await,
-            }
-        }
+        Self { intake: Intake::new(feed), wire }
     }
 
     /// Watches until a new list is due.
@@ -69,7 +54,7 @@ impl<T: Object> ListWatch<T> {
                 None => match self.resume(cache).await {
                     Ok(open) => {
                         self.intake.metrics.watches.inc();
-                        self.troubles.clear();
+                        self.intake.troubles.clear();
                         self.follow(cache, course, open).await
                     }
                     Err(e) => Err(e),
@@ -78,16 +63,18 @@ impl<T: Object> ListWatch<T> {
             match end {
                 Ok(End::Asked) => return,
                 Ok(End::Served) => {}
-                Ok(End::Short { news: true }) => self.pause(course, &WatchError::unreachable("the watch ended at once")).await,
+                Ok(End::Short { news: true }) => {
+                    self.intake.pause(&mut course.pace, &WatchError::unreachable("the watch ended at once")).await
+                }
                 Ok(End::Short { news: false }) => {
-                    self.pause(course, &WatchError::unreachable("the watch ended at once and without news")).await;
+                    self.intake.pause(&mut course.pace, &WatchError::unreachable("the watch ended at once and without news")).await;
                     return;
                 }
-                Err(e @ WatchError::Unreachable { .. }) => self.pause(course, &e).await,
+                Err(e @ WatchError::Unreachable { .. }) => self.intake.pause(&mut course.pace, &e).await,
                 Err(e @ (WatchError::Expired(_) | WatchError::AheadOfServer(_))) => {
                     course.consistent |= matches!(e, WatchError::AheadOfServer(_));
                     if std::mem::replace(&mut course.hurried, true) {
-                        self.pause(course, &e).await;
+                        self.intake.pause(&mut course.pace, &e).await;
                     } else {
                         info!(kind = %T::resource(), %e, "listing again");
                     }
@@ -95,53 +82,33 @@ impl<T: Object> ListWatch<T> {
                 }
                 Err(e) => {
                     course.consistent |= matches!(e, WatchError::Backwards { .. });
-                    self.pause(course, &e).await;
+                    self.intake.pause(&mut course.pace, &e).await;
                     return;
                 }
             }
         }
     }
-
-    /// Notes a failure and waits as long as it asks for. A refill that somebody asked for does not cut the pause short.
-    async fn pause(&self, course: &mut Course, error: &WatchError) {
-        let asked = match error {
-            WatchError::Unreachable { retry_after, .. } => *retry_after,
-            WatchError::Refused(status) => status.retry_after,
-            _ => None,
-        };
-        let pause = course.pace.next((self.intake.feed.chance)()).max(asked.unwrap_or_default().min(bounds::RETRY_AFTER));
-        self.intake.metrics.failures.inc();
-        let failures = self.troubles.add(error);
-        warn!(kind = %T::resource(), %error, failures, pause_ms = millis(pause), "not current; trying again after a pause");
-        tokio::time::sleep(pause).await;
-    }
 }
 
-impl<T: Object> Driver for ListWatch<T> {
-    fn kind(&self) -> Kind {
-        T::resource()
+impl<T: Object> Cycle for ListWatch<T> {
+    type Of = T;
+
+    fn intake(&self) -> &Intake<T> {
+        &self.intake
     }
 
-    fn register(&self, cache: &Cache) {
-        cache.register::<T>();
-    }
-
-    fn run<'a>(&'a self, cache: Arc<Cache>, stop: Stop) -> BoxFuture<'a, ()> {
+    fn cycle<'a>(&'a self, cache: &'a Cache) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            cache.register::<T>();
-            until(stop, self.cycle(&cache)).await;
+            let mut course = Course { pace: Backoff::default(), consistent: false, older_since: None, pages_until: None, hurried: false };
+            loop {
+                match self.fill(cache, &mut course).await {
+                    Ok(open) => {
+                        self.intake.troubles.clear();
+                        self.keep(cache, &mut course, open).await;
+                    }
+                    Err(e) => self.intake.pause(&mut course.pace, &e).await,
+                }
+            }
         })
     }
-
-    fn refill(&self) {
-        self.again.notify_one();
-    }
-
-    fn trouble(&self) -> Option<Trouble> {
-        self.troubles.get()
-    }
-}
-
-fn millis(pause: Duration) -> u64 {
-    u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,12 +7,10 @@ use kube::{Api, api::ObjectMeta, core::DynamicResourceScope};
 use kube_runtime::watcher;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tokio::sync::Notify;
-use tracing::warn;
 
 use crate::{
-    Backoff, Bad, Driver, Feed, Json, Malformed, Stop, Trouble, WatchError,
-    driver::{Troubles, until},
+    Backoff, Bad, Feed, Json, Malformed, WatchError,
+    driver::Cycle,
     intake::{Gathered, Intake},
     transport::chain,
 };
@@ -27,8 +25,6 @@ use crate::{
 pub struct RuntimeWatcher<T> {
     intake: Intake<T>,
     config: watcher::Config,
-    again: Notify,
-    troubles: Troubles,
 }
 
 impl<T: Object> RuntimeWatcher<T> {
@@ -39,7 +35,7 @@ impl<T: Object> RuntimeWatcher<T> {
 
     /// A driver with settings of the library's own.
     pub fn with_config(feed: Feed, config: watcher::Config) -> Self {
-        Self { intake: Intake::new(feed), config, again: Notify::new(), troubles: Troubles::default() }
+        Self { intake: Intake::new(feed), config }
     }
 
     async fn follow(&self, cache: &Cache) {
@@ -51,7 +47,7 @@ impl<T: Object> RuntimeWatcher<T> {
             loop {
                 let event = tokio::select! {
                     biased;
-                    () = self.again.notified() => break,
+                    () = self.intake.again.notified() => break,
                     event = events.next() => event,
                 };
                 let taken = match event {
@@ -60,13 +56,9 @@ impl<T: Object> RuntimeWatcher<T> {
                     None => break,
                 };
                 match taken {
-                    Ok(()) => self.troubles.clear(),
+                    Ok(()) => self.intake.troubles.clear(),
                     Err(error) => {
-                        let pause = pace.next((self.intake.feed.chance)());
-                        self.intake.metrics.failures.inc();
-                        let failures = self.troubles.add(&error);
-                        warn!(kind = %T::resource(), %error, failures, "not current; trying again after a pause");
-                        tokio::time::sleep(pause).await;
+                        self.intake.pause(&mut pace, &error).await;
                         if !matches!(error, WatchError::Unreachable { .. }) {
                             break;
                         }
@@ -115,28 +107,15 @@ impl<T: Object> RuntimeWatcher<T> {
     }
 }
 
-impl<T: Object> Driver for RuntimeWatcher<T> {
-    fn kind(&self) -> Kind {
-        T::resource()
+impl<T: Object> Cycle for RuntimeWatcher<T> {
+    type Of = T;
+
+    fn intake(&self) -> &Intake<T> {
+        &self.intake
     }
 
-    fn register(&self, cache: &Cache) {
-        cache.register::<T>();
-    }
-
-    fn run<'a>(&'a self, cache: Arc<Cache>, stop: Stop) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            cache.register::<T>();
-            until(stop, self.follow(&cache)).await;
-        })
-    }
-
-    fn refill(&self) {
-        self.again.notify_one();
-    }
-
-    fn trouble(&self) -> Option<Trouble> {
-        self.troubles.get()
+    fn cycle<'a>(&'a self, cache: &'a Cache) -> BoxFuture<'a, ()> {
+        Box::pin(self.follow(cache))
     }
 }
 

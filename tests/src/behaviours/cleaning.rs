@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::api_of;
 use super::player::Player;
-use super::{Broken, api_of};
+use crate::recorded::Broken;
 
 /// Managers of workloads first, so that nobody makes new pods meanwhile.
 const KINDS: [&str; 9] =

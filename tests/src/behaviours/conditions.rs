@@ -1,19 +1,11 @@
-//! Places in an answer, and what a story may ask about them.
+//! What a story may ask about them.
 
 use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::Broken;
-
-/// The value at a dotted path such as `items.0.metadata.uid`.
-pub fn look_up<'a>(value: &'a Value, dotted: &str) -> Option<&'a Value> {
-    dotted.split('.').try_fold(value, |value, part| match value {
-        Value::Object(map) => map.get(part),
-        Value::Array(items) if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) => items.get(part.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
+use crate::recorded::Broken;
+use crate::recorded::place::look_up;
 
 /// Whether nothing stands there: no value, null, or an empty list or map.
 pub fn is_empty(value: Option<&Value>) -> bool {

@@ -3,24 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::Broken;
 use super::player::PlayOptions;
-use super::run::{Report, run};
+use super::run::run;
 use super::story::Story;
 use super::world::World;
-
-/// The day on which the stories play; any would do.
-pub fn zero() -> Timestamp {
-    "2026-06-01T08:00:00Z".parse().expect("a fixed time")
-}
-
-/// Runs a future on one thread with the clock paused: time jumps to the next thing that is waited for.
-pub fn in_virtual_time<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
-    Ok(runtime.block_on(future))
-}
+use crate::recorded::Broken;
+use crate::recorded::report::Report;
+use crate::recorded::virtual_time::zero;
 
 /// Plays the stories, all side by side, against a fresh server and the manager.
 ///

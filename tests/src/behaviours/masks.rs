@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
-use super::canonical::canonical;
 use super::picture::State;
+use crate::recorded::canonical::canonical;
 
 /// What generated names and hashes are made of.
 const CHOSEN: &str = "bcdfghjklmnpqrstvwxz2456789";

@@ -5,26 +5,17 @@
 //!
 //! Start reading at [`run::run`], then [`player::Player`]; [`picture`] says what is compared, [`masks`] what is not.
 
-pub mod alter;
-pub mod canonical;
 mod cleaning;
 pub mod conditions;
-pub mod difference;
 pub mod in_process;
 pub mod masks;
 pub mod picture;
-pub mod placeholders;
 pub mod player;
 pub mod projections;
 pub mod rest;
 pub mod run;
 pub mod story;
 pub mod world;
-
-/// A step that could not be carried out, or a file that is not what it should be; the text is for the reader.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct Broken(pub String);
 
 /// The path below which the objects of a kind (plural) stand.
 pub fn api_of(plural: &str) -> Option<&'static str> {

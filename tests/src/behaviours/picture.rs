@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::canonical::canonical;
 use super::masks::{Masks, mask_ends};
 use super::projections::{projection, sorted};
 use super::story::Step;
+use crate::recorded::canonical::canonical;
 
 /// What is there, by the names under which a step asks for it.
 pub type State = BTreeMap<String, Found>;

@@ -9,14 +9,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::conditions::{SortKey, look_up, matches};
-use super::difference::difference;
+use super::api_of;
+use super::conditions::{SortKey, matches};
 use super::masks::Masks;
 use super::picture::{Found, State, in_order, picture};
-use super::placeholders::Fill;
 use super::rest::{about_workloads, lagging};
 use super::story::{Step, Story};
-use super::{Broken, api_of};
+use crate::recorded::Broken;
+use crate::recorded::difference::difference;
+use crate::recorded::place::look_up;
+use crate::recorded::placeholders::Fill;
 use crate::transport::{Answer, Transport};
 
 /// How long a state that is not as recorded gets to become it: a busy manager may only have paused.
@@ -162,7 +164,7 @@ impl<'a> Player<'a> {
             namespace: &self.namespace,
             answers: &self.answers,
             item: self.item.as_ref().map(|item| (item, self.count)),
-            now: (self.options.now)(),
+            now: Some((self.options.now)()),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::canonical::canonical;
 use super::conditions::is_empty;
+use crate::recorded::canonical::canonical;
 
 /// What of an object of this kind (plural) is compared.
 pub fn projection(kind: &str, item: &Value) -> Value {

@@ -1,11 +1,12 @@
-//! The file of recorded behaviours, and the list of meant differences.
+//! The file of recorded behaviours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Broken;
+use crate::recorded::alter::Recorded;
+use crate::recorded::{Broken, is_asked_for};
 
 /// One step: its words and their values, as recorded.
 pub type Step = Map<String, Value>;
@@ -43,6 +44,12 @@ impl Story {
     }
 }
 
+impl Recorded for Story {
+    fn expectations(&mut self) -> Vec<&mut Value> {
+        self.steps.iter_mut().filter_map(|step| step.get_mut("expect")).collect()
+    }
+}
+
 /// Reads a file of behaviours, one a line.
 ///
 /// # Errors
@@ -60,20 +67,6 @@ pub fn read_stories(text: &str) -> Result<Vec<Story>, Broken> {
     Ok(stories)
 }
 
-/// Reads differences that are meant, `ID reason` a line: reasons by id.
-///
-/// # Errors
-/// When a line gives no reason.
-pub fn read_meant(text: &str) -> Result<BTreeMap<String, String>, Broken> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| match line.split_once(' ') {
-            Some((id, reason)) if !reason.trim().is_empty() => Ok((id.to_owned(), reason.trim().to_owned())),
-            _ => Err(Broken(format!("{line} has no reason"))),
-        })
-        .collect()
-}
-
 /// Which behaviours are played.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
@@ -88,8 +81,7 @@ pub struct Choice {
 impl Choice {
     /// Whether this one is played.
     pub fn takes(&self, story: &Story) -> bool {
-        let named = |only: &String| only.strip_suffix('*').map_or(*only == story.id, |start| story.id.starts_with(start));
-        (self.only.is_empty() || self.only.iter().any(named))
+        is_asked_for(&story.id, &self.only)
             && (self.tags.is_empty() || self.tags.iter().any(|tag| story.tags.contains(tag)))
             && (self.loops.is_empty() || story.loops.is_subset(&self.loops))
     }
@@ -98,13 +90,6 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_meant_difference_without_a_reason_is_refused() {
-        let meant = read_meant("# why\n\ndeploy-x  Better 3 in workloads\n").expect("a reason");
-        assert_eq!(meant["deploy-x"], "Better 3 in workloads");
-        assert!(read_meant("deploy-x\n").is_err());
-    }
 
     #[test]
     fn stories_are_chosen_by_name_tag_and_loops() {

@@ -6,51 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use evenkeel_apiserver::{Body, Clock, Options as ServerOptions, Request, Server, UserInfo};
+use evenkeel_apiserver::{Body, Options as ServerOptions, Request, Server, UserInfo};
 use evenkeel_manager::{Options, RunError, run};
 use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
-use super::alter::mix;
+use crate::recorded::chance::mix;
+use crate::recorded::virtual_time::TokioClock;
 use crate::transport::{InProcess, Transport};
-
-/// Wall clock that goes as tokio's clock does.
-#[derive(Debug, Clone, Copy)]
-pub struct TokioClock {
-    zero: Timestamp,
-    start: Instant,
-}
-
-impl TokioClock {
-    /// A clock that shows `zero` now.
-    pub fn starting_at(zero: Timestamp) -> Self {
-        TokioClock { zero, start: Instant::now() }
-    }
-
-    /// The time now.
-    pub fn time(&self) -> Timestamp {
-        let passed = SignedDuration::try_from(self.start.elapsed()).unwrap_or(SignedDuration::MAX);
-        self.zero.checked_add(passed).unwrap_or(Timestamp::MAX)
-    }
-}
-
-impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        self.time()
-    }
-}
-
-impl evenkeel_client::Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        self.time()
-    }
-}
 
 /// A server in this process, and the manager when it was started.
 pub struct World {
@@ -93,8 +61,10 @@ impl World {
     /// Starts the manager with all its loops; it is alone, so nothing is elected.
     pub fn start_manager(&mut self) {
         let draws = AtomicU64::new(self.seed);
+        let client = kube_client(Arc::clone(&self.server));
         let world = evenkeel_manager::World {
-            client: kube_client(Arc::clone(&self.server)),
+            lease_client: client.clone(),
+            client,
             host: "in-process".to_owned(),
             clock: Arc::new(self.clock),
             chance: Arc::new(move || mix(draws.fetch_add(1, Ordering::Relaxed))),

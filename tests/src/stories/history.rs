@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::kubectl::{Kubectl, name};
 use super::wait::eventually;
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 /// Pods by name.
 pub type Pods = BTreeMap<String, Value>;

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::wait::eventually;
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 /// Longest that one call may take: longer than every `--timeout` that a step gives.
 const LIMIT: Duration = Duration::from_secs(180);

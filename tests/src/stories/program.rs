@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Child;
 
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 /// Where a program of the workspace is, freshly built (all are, as by every command here: another selection would build the dependencies
 /// anew). With `EVENKEEL_BUILT` set whoever calls has built it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 /// Looks again and again until `look` gives something, but not longer than `limit`. What it said last stands in the error.
 ///

@@ -3,8 +3,8 @@
 use regex::Regex;
 use serde_json::Value;
 
-use crate::behaviours::alter::mix;
 use crate::behaviours::story::{Step, Story};
+use crate::recorded::chance::mix;
 
 /// Kinds that are handed over; a story that makes other ones is not cut.
 pub const KINDS: [&str; 5] = ["deployments", "replicasets", "replicationcontrollers", "pods", "events"];

@@ -9,10 +9,12 @@ use tokio::time::{Instant, sleep};
 
 use super::cut::{KINDS, cut};
 use super::recorded::{Handover, mark, played, take_down};
-use crate::behaviours::Broken;
 use crate::behaviours::player::{PlayOptions, Player};
-use crate::behaviours::run::{JOBS, Played, Report, namespace_name};
+use crate::behaviours::run::JOBS;
 use crate::behaviours::story::Story;
+use crate::recorded::Broken;
+use crate::recorded::chance::namespace_name;
+use crate::recorded::report::{Played, Report};
 use crate::transport::Transport;
 
 /// How long a manager that was just started gets to lead and to look at everything.

@@ -8,12 +8,12 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::recorded::{Handover, played};
-use crate::behaviours::Broken;
-use crate::behaviours::difference::difference;
 use crate::behaviours::player::{PlayOptions, Player};
-use crate::behaviours::run::Report;
 use crate::behaviours::story::Story;
 use crate::behaviours::world::World;
+use crate::recorded::Broken;
+use crate::recorded::difference::difference;
+use crate::recorded::report::Report;
 
 /// How long the manager gets to find something to do.
 const REST: Duration = Duration::from_secs(30);

@@ -11,7 +11,8 @@ use super::cut::KINDS;
 use crate::behaviours::api_of;
 use crate::behaviours::player::Player;
 use crate::behaviours::story::Story;
-use crate::behaviours::{Broken, run::Played};
+use crate::recorded::Broken;
+use crate::recorded::report::Played;
 use crate::transport::Transport;
 
 /// One story's cut, as another manager finds it.

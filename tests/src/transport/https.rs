@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use http::{Request, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyDataStream, BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,7 +18,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Answer, Headers, NoAnswer, Transport, header_map};
+use super::{Answer, Headers, NoAnswer, Stream, Transport, header_map};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -110,6 +111,17 @@ impl Https {
         Ok(sender)
     }
 
+    fn request(&self, method: &str, path: &str, headers: Headers<'_>, body: Option<Bytes>) -> Result<Request<Full<Bytes>>, NoAnswer> {
+        let settings = |error: &dyn std::fmt::Display| NoAnswer::Settings(error.to_string());
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(map) = request.headers_mut() {
+            *map = header_map(Some(&self.token), body.is_some(), headers)?;
+            let host = http::HeaderValue::from_str(&format!("{}:{}", self.url.host, self.url.port));
+            map.insert(header::HOST, host.map_err(|e| settings(&e))?);
+        }
+        request.body(Full::new(body.unwrap_or_default())).map_err(|e| settings(&e))
+    }
+
     async fn send(&self, method: &str, path: &str, headers: Headers<'_>, body: Option<Bytes>) -> Result<Answer, NoAnswer> {
         let mut slot = self.connection.lock().await;
         // Only a read on a connection that the server may have closed meanwhile is sent a second time.
@@ -121,13 +133,7 @@ impl Https {
                 Some(sender) => sender,
                 None => self.open().await?,
             };
-            let mut request = Request::builder().method(method).uri(path);
-            if let Some(map) = request.headers_mut() {
-                *map = header_map(Some(&self.token), body.is_some(), headers)?;
-                let host = http::HeaderValue::from_str(&format!("{}:{}", self.url.host, self.url.port));
-                map.insert(header::HOST, host.map_err(|e| NoAnswer::Settings(e.to_string()))?);
-            }
-            let request = request.body(Full::new(body.clone().unwrap_or_default())).map_err(|e| NoAnswer::Settings(e.to_string()))?;
+            let request = self.request(method, path, headers, body.clone())?;
             let answer = async {
                 sender.ready().await?;
                 let response = sender.send_request(request).await?;
@@ -159,6 +165,21 @@ impl Transport for Https {
                 Ok(outcome) => outcome,
                 Err(_) => Err(NoAnswer::Late(PATIENCE.as_secs())),
             }
+        })
+    }
+
+    fn watch<'a>(&'a mut self, path: &'a str, headers: Headers<'a>) -> BoxFuture<'a, Result<Stream, NoAnswer>> {
+        Box::pin(async move {
+            let broken = |error: hyper::Error| NoAnswer::Broken(error.to_string());
+            let request = self.request("GET", path, headers, None)?;
+            let mut sender = self.open().await?;
+            let (parts, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
+            // The connection lives as long as somebody may still send on it.
+            let body = BodyDataStream::new(body).map(move |data| {
+                let _open = &sender;
+                data.map_err(|error| NoAnswer::Broken(error.to_string()))
+            });
+            Ok(Stream { status: parts.status, headers: parts.headers, body: body.boxed() })
         })
     }
 }

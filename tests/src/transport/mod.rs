@@ -5,6 +5,7 @@ mod in_process;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
@@ -43,6 +44,16 @@ impl Answer {
     }
 }
 
+/// An answer whose body comes bit by bit.
+pub struct Stream {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The body, cut anywhere.
+    pub body: BoxStream<'static, Result<Bytes, NoAnswer>>,
+}
+
 /// Request headers in the order in which they are set. A later one replaces an earlier one of that name (whatever its case);
 /// `None` takes it out.
 pub type Headers<'a> = &'a [(String, Option<String>)];
@@ -57,6 +68,9 @@ pub trait Transport: Send {
         headers: Headers<'a>,
         body: Option<Bytes>,
     ) -> BoxFuture<'a, Result<Answer, NoAnswer>>;
+
+    /// Sends a GET on a connection of its own and gives the answer as soon as its head is there.
+    fn watch<'a>(&'a mut self, path: &'a str, headers: Headers<'a>) -> BoxFuture<'a, Result<Stream, NoAnswer>>;
 }
 
 /// The headers of a request: what every request has, then those of the step.

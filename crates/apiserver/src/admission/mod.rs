@@ -1,5 +1,7 @@
 //! Admission: what changes or refuses a write besides the rules of its kind.
 
+mod classes;
+pub(crate) mod growth;
 mod limits;
 pub(crate) mod namespace;
 mod pod_security;
@@ -15,8 +17,13 @@ use crate::write::Target;
 
 /// Changes a document on its way in. `old` for updates.
 pub(crate) fn mutate(env: &Env<'_>, target: &Target, doc: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-    if target.stored.plural != "pods" || !target.stored.group.is_empty() {
-        return Ok(());
+    match (target.stored.group.as_str(), target.stored.plural.as_str()) {
+        ("", "pods") => {}
+        ("", "persistentvolumeclaims") | ("networking.k8s.io", "ingresses") if old.is_none() => {
+            classes::default_for(env, &target.stored.plural, doc);
+            return Ok(());
+        }
+        _ => return Ok(()),
     }
     match old {
         None => {
@@ -33,7 +40,7 @@ pub(crate) fn mutate(env: &Env<'_>, target: &Target, doc: &mut Value, old: Optio
         }
     }
     default_tolerations(doc);
-    Ok(())
+    if old.is_none() { classes::runtime(env, target, doc) } else { Ok(()) }
 }
 
 /// Refuses a complete document.

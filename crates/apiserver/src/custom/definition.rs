@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{dump, each_below, formats, open_api, structural};
 use crate::json;
-use crate::kinds::{DEFAULT, Env, Errors, Rules};
+use crate::kinds::{DEFAULT, Env, Errors, Flavour, Rules};
 use crate::meta;
 
 /// Rules of definitions.
@@ -15,8 +15,8 @@ pub(crate) const DEFINITION: Rules = Rules {
         store_version(doc);
     },
     prepare_update: |doc, _, _| store_version(doc),
-    validate_create: |doc, e, env| validate(doc, None, e, env),
-    validate_update: |doc, old, e, env| validate(doc, Some(old), e, env),
+    meta: Flavour::Machinery,
+    validate: |doc, old, e, env| validate(doc, old, e, env),
     validate_status: |doc, _, e, _| names(&doc["status"]["acceptedNames"], "status.acceptedNames", e),
     ..DEFAULT
 };

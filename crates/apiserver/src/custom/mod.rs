@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub(crate) use self::definition::DEFINITION;
 use crate::json;
-use crate::kinds::{DEFAULT, Env, Errors, Rules};
+use crate::kinds::{DEFAULT, Env, Errors, Flavour, Rules};
 use crate::registry::Resource;
 use crate::schema::decode::{Findings, WrongType};
 use crate::schema::{Schema, StructId};
@@ -90,8 +90,8 @@ pub(crate) fn to_storage(server: &Server, r: &Resource, doc: &Value) -> Value {
 pub(crate) const CUSTOM: Rules = Rules {
     unconditional_update: false,
     status_keeps_meta: STATUS_KEEPS,
-    validate_create: |doc, e, env| validate(doc, None, false, e, env),
-    validate_update: |doc, old, e, env| validate(doc, Some(old), false, e, env),
+    meta: Flavour::Machinery,
+    validate: |doc, old, e, env| validate(doc, old, false, e, env),
     validate_status: |doc, old, e, env| validate(doc, Some(old), true, e, env),
     ..DEFAULT
 };

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::json;
+use super::go_text;
 use crate::status::Cause;
 
 /// Collects causes.
@@ -13,14 +13,19 @@ pub(crate) struct Errors {
 
 /// The value as a message shows it.
 fn shown(v: &Value) -> String {
-    let text = v.to_string();
-    // Texts are quoted, everything else is written as Go writes JSON.
-    if v.is_string() { text } else { json::html_safe(&text) }
+    match v {
+        Value::String(s) => go_text::quote(s),
+        v => go_text::json(v),
+    }
 }
 
 impl Errors {
     pub(crate) fn is_empty(&self) -> bool {
         self.causes.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.causes.len()
     }
 
     fn add(&mut self, reason: &'static str, path: &str, message: String) {
@@ -33,11 +38,17 @@ impl Errors {
     }
 
     pub(crate) fn invalid(&mut self, path: &str, value: &Value, detail: &str) {
-        self.add("FieldValueInvalid", path, format!("Invalid value: {}: {detail}", shown(value)));
+        let colon = if detail.is_empty() { "" } else { ": " };
+        self.add("FieldValueInvalid", path, format!("Invalid value: {}{colon}{detail}", shown(value)));
     }
 
     pub(crate) fn invalid_text(&mut self, path: &str, value: &str, detail: &str) {
         self.invalid(path, &Value::from(value), detail);
+    }
+
+    /// A refusal that does not show the value.
+    pub(crate) fn invalid_hidden(&mut self, path: &str, detail: &str) {
+        self.add("FieldValueInvalid", path, format!("Invalid value: {detail}"));
     }
 
     pub(crate) fn forbidden(&mut self, path: &str, detail: &str) {
@@ -45,16 +56,30 @@ impl Errors {
     }
 
     pub(crate) fn unsupported(&mut self, path: &str, value: &str, supported: &[&str]) {
-        let list = supported.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(", ");
-        self.add("FieldValueNotSupported", path, format!("Unsupported value: {value:?}: supported values: {list}"));
+        self.unsupported_value(path, &Value::from(value), supported);
+    }
+
+    pub(crate) fn unsupported_value(&mut self, path: &str, value: &Value, supported: &[&str]) {
+        let list = supported.iter().map(|s| go_text::quote(s)).collect::<Vec<_>>().join(", ");
+        self.add("FieldValueNotSupported", path, format!("Unsupported value: {}: supported values: {list}", shown(value)));
     }
 
     pub(crate) fn duplicate(&mut self, path: &str, value: &Value) {
-        self.add("FieldValueDuplicate", path, format!("Duplicate value: {}", shown(value)));
+        self.duplicate_because(path, value, "");
+    }
+
+    pub(crate) fn duplicate_because(&mut self, path: &str, value: &Value, detail: &str) {
+        let colon = if detail.is_empty() { "" } else { ": " };
+        self.add("FieldValueDuplicate", path, format!("Duplicate value: {}{colon}{detail}", shown(value)));
     }
 
     pub(crate) fn not_found(&mut self, path: &str, value: &str) {
-        self.add("FieldValueNotFound", path, format!("Not found: {value:?}"));
+        self.not_found_because(path, value, "");
+    }
+
+    pub(crate) fn not_found_because(&mut self, path: &str, value: &str, detail: &str) {
+        let colon = if detail.is_empty() { "" } else { ": " };
+        self.add("FieldValueNotFound", path, format!("Not found: {}{colon}{detail}", go_text::quote(value)));
     }
 
     pub(crate) fn too_long(&mut self, path: &str, max: usize) {
@@ -62,13 +87,21 @@ impl Errors {
     }
 
     pub(crate) fn too_many(&mut self, path: &str, have: usize, max: usize) {
-        self.add("FieldValueTooMany", path, format!("Too many: {have}: must have at most {max} items"));
+        let items = if max == 1 { "item" } else { "items" };
+        self.add("FieldValueTooMany", path, format!("Too many: {have}: must have at most {max} {items}"));
     }
 
     /// One cause per text.
     pub(crate) fn names(&mut self, path: &str, value: &str, wrong: Vec<String>) {
         for w in wrong {
             self.invalid_text(path, value, &w);
+        }
+    }
+
+    /// A name that may be empty, but not wrong.
+    pub(crate) fn name_if_any(&mut self, path: &str, value: &str, rule: fn(&str) -> Vec<String>) {
+        if !value.is_empty() {
+            self.names(path, value, rule(value));
         }
     }
 
@@ -83,6 +116,15 @@ impl Errors {
     pub(crate) fn immutable(&mut self, path: &str, new: Option<&Value>, old: Option<&Value>) {
         if new != old {
             self.invalid(path, new.unwrap_or(&Value::Null), "field is immutable");
+        }
+    }
+
+    /// One of a set of words; nothing at all is a different fault than something else.
+    pub(crate) fn one_of(&mut self, path: &str, value: &str, words: &[&str]) {
+        if value.is_empty() {
+            self.required(path, "");
+        } else if !words.contains(&value) {
+            self.unsupported(path, value, words);
         }
     }
 }

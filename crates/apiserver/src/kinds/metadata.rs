@@ -1,8 +1,8 @@
-//! Rules of metadata (apimachinery `ValidateObjectMeta`, `ValidateObjectMetaUpdate`).
+//! Rules of metadata (apimachinery `ValidateObjectMeta`, `ValidateObjectMetaUpdate`; core adds a rule for finalizers).
 
 use serde_json::Value;
 
-use super::{Errors, rules};
+use super::{Errors, NameRule, internal};
 use crate::json;
 use crate::meta;
 use crate::registry::Resource;
@@ -10,21 +10,36 @@ use crate::registry::Resource;
 /// Most bytes of all annotations together.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
-/// What must hold of metadata.
-pub(crate) fn validate_meta(r: &Resource, doc: &Value, e: &mut Errors) {
-    let name_rule = rules(r).name;
+/// Which rules a kind has for metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// Those of the core: names of finalizers are known or qualified.
+    Core,
+    /// Those of the machinery alone.
+    Machinery,
+}
+
+/// Metadata as a whole.
+pub(crate) fn whole(r: &Resource, rule: NameRule, flavour: Flavour, doc: &Value, e: &mut Errors) {
     let (name, prefix) = (json::text(doc, "metadata.name"), json::text(doc, "metadata.generateName"));
     if !prefix.is_empty() {
-        // A prefix may end in what a name may not.
-        let masked = prefix.strip_suffix('-').map_or(prefix.to_owned(), |p| format!("{p}a"));
-        e.names("metadata.generateName", prefix, name_rule(&masked));
+        e.names("metadata.generateName", prefix, rule(&meta::mask_trailing_dash(prefix)));
     }
     if name.is_empty() {
         e.required("metadata.name", "name or generateName is required");
     } else {
-        e.names("metadata.name", name, name_rule(name));
+        e.names("metadata.name", name, rule(name));
     }
-    validate_common(r, doc, e);
+    let namespace = json::text(doc, "metadata.namespace");
+    if r.namespaced && namespace.is_empty() {
+        e.required("metadata.namespace", "");
+    } else if r.namespaced {
+        e.names("metadata.namespace", namespace, meta::dns_label(namespace));
+    }
+    e.non_negative("metadata.generation", json::int(doc, "metadata.generation"));
+    common(doc, e);
+    finalizers(json::list(doc, "metadata.finalizers"), e);
+    known_finalizers(flavour, doc, e);
 }
 
 /// What must hold of the metadata of a resource within another: any name that is a path segment.
@@ -37,21 +52,54 @@ pub(crate) fn validate_embedded_meta(m: &Value, path: &str, e: &mut Errors) {
     validate_annotations(json::object(m, "annotations"), &format!("{path}.annotations"), e);
 }
 
-fn validate_common(r: &Resource, doc: &Value, e: &mut Errors) {
-    let meta = &doc["metadata"];
-    if let Some(g) = meta["generation"].as_i64() {
-        e.non_negative("metadata.generation", Some(g));
-    }
+fn common(doc: &Value, e: &mut Errors) {
     validate_labels(json::object(doc, "metadata.labels"), "metadata.labels", e);
     validate_annotations(json::object(doc, "metadata.annotations"), "metadata.annotations", e);
-    validate_owners(json::list(doc, "metadata.ownerReferences"), e);
-    validate_finalizers(r, json::list(doc, "metadata.finalizers"), e);
+    owners(json::list(doc, "metadata.ownerReferences"), e);
+}
+
+/// What must hold between the metadata of old and new.
+pub(crate) fn update(flavour: Flavour, doc: &Value, old: &Value, e: &mut Errors) {
+    let (new, was) = (&doc["metadata"], &old["metadata"]);
+    // A finalizer cannot be added once deletion has begun.
+    if was.get("deletionTimestamp").is_some() {
+        let have: Vec<&str> = json::list(old, "metadata.finalizers").iter().filter_map(Value::as_str).collect();
+        let mut added: Vec<&str> =
+            json::list(doc, "metadata.finalizers").iter().filter_map(Value::as_str).filter(|f| !have.contains(f)).collect();
+        added.sort_unstable();
+        added.dedup();
+        if !added.is_empty() {
+            e.forbidden(
+                "metadata.finalizers",
+                &format!(
+                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    added.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>().join(", ")
+                ),
+            );
+        }
+    }
+    for k in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        e.immutable(&format!("metadata.{k}"), new.get(k), was.get(k));
+    }
+    common(doc, e);
+    known_finalizers(flavour, doc, e);
+}
+
+/// What the server looks at on every update before the kind does.
+pub(crate) fn before_update(r: &Resource, doc: &Value, old: &Value, e: &mut Errors) {
+    whole(r, meta::path_segment, Flavour::Machinery, doc, e);
+    update(Flavour::Machinery, doc, old, e);
+}
+
+/// What the server looks at on every create after the kind has found nothing.
+pub(crate) fn after_create(r: &Resource, doc: &Value, e: &mut Errors) {
+    whole(r, meta::path_segment, Flavour::Machinery, doc, e);
 }
 
 /// Labels: qualified names and short values.
 pub(crate) fn validate_labels(labels: Option<&serde_json::Map<String, Value>>, path: &str, e: &mut Errors) {
     for (k, v) in labels.into_iter().flatten() {
-        e.names(path, k, meta::label_key(k));
+        e.names(path, k, meta::qualified_name(k));
         let v = v.as_str().unwrap_or("");
         e.names(path, v, meta::label_value(v));
     }
@@ -69,7 +117,7 @@ pub(crate) fn validate_annotations(map: Option<&serde_json::Map<String, Value>>,
     }
 }
 
-fn validate_owners(owners: &[Value], e: &mut Errors) {
+fn owners(owners: &[Value], e: &mut Errors) {
     let path = "metadata.ownerReferences";
     let mut controller: Option<&Value> = None;
     for o in owners {
@@ -79,24 +127,20 @@ fn validate_owners(owners: &[Value], e: &mut Errors) {
         if v.is_empty() || v.contains('/') {
             e.invalid_text(&format!("{path}.apiVersion"), version, "version must not be empty");
         }
-        if get("kind").is_empty() {
-            e.invalid_text(&format!("{path}.kind"), "", "must not be empty");
-        }
-        if get("name").is_empty() {
-            e.invalid_text(&format!("{path}.name"), "", "must not be empty");
-        }
-        if get("uid").is_empty() {
-            e.invalid_text(&format!("{path}.uid"), "", "must not be empty");
+        for k in ["kind", "name", "uid"] {
+            if get(k).is_empty() {
+                e.invalid_text(&format!("{path}.{k}"), "", "must not be empty");
+            }
         }
         if version == "v1" && get("kind") == "Event" {
-            e.invalid(path, o, "/v1, Kind=Event is disallowed from being an owner");
+            e.invalid(path, &internal::form("meta/v1.OwnerReference", o), "/v1, Kind=Event is disallowed from being an owner");
         }
         if o["controller"].as_bool() == Some(true) {
             match controller {
                 None => controller = Some(o),
                 Some(first) => e.invalid(
                     path,
-                    &Value::from(owners.to_vec()),
+                    &internal::list("meta/v1.OwnerReference", owners),
                     &format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {}/{} and {}/{}",
                         json::text(first, "kind"),
@@ -110,45 +154,30 @@ fn validate_owners(owners: &[Value], e: &mut Errors) {
     }
 }
 
-fn validate_finalizers(r: &Resource, list: &[Value], e: &mut Errors) {
+fn finalizers(list: &[Value], e: &mut Errors) {
     let path = "metadata.finalizers";
-    let (mut orphan, mut foreground) = (false, false);
+    let has = |name: &str| list.iter().any(|f| f == name);
     for f in list {
         let f = f.as_str().unwrap_or("");
         e.names(path, f, meta::qualified_name(f));
-        orphan |= f == "orphan";
-        foreground |= f == "foregroundDeletion";
-        let standard = matches!(f, "orphan" | "foregroundDeletion" | "kubernetes");
-        if !f.contains('/') && !standard && !r.custom {
-            e.invalid_text(path, f, "name is neither a standard finalizer name nor is it fully qualified");
-        }
     }
-    if orphan && foreground {
+    if has("orphan") && has("foregroundDeletion") {
         e.invalid(path, &Value::from(list.to_vec()), "finalizer orphan and foregroundDeletion cannot be both set");
     }
 }
 
-/// What must hold between the metadata of old and new. The reference looks twice, and says everything twice.
-pub(crate) fn validate_meta_update(r: &Resource, doc: &Value, old: &Value, e: &mut Errors) {
-    let (new, was) = (&doc["metadata"], &old["metadata"]);
-    // A finalizer cannot be added once deletion has begun.
-    if was.get("deletionTimestamp").is_some() {
-        let have: Vec<&str> = json::list(old, "metadata.finalizers").iter().filter_map(Value::as_str).collect();
-        let mut added: Vec<&str> =
-            json::list(doc, "metadata.finalizers").iter().filter_map(Value::as_str).filter(|f| !have.contains(f)).collect();
-        added.sort_unstable();
-        if !added.is_empty() {
-            e.forbidden(
-                "metadata.finalizers",
-                &format!(
-                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                    added.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>().join(", ")
-                ),
-            );
-        }
+fn known_finalizers(flavour: Flavour, doc: &Value, e: &mut Errors) {
+    if flavour != Flavour::Core {
+        return;
     }
-    for k in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-        e.immutable(&format!("metadata.{k}"), new.get(k), was.get(k));
+    for (i, f) in json::list(doc, "metadata.finalizers").iter().enumerate() {
+        finalizer(&format!("metadata.finalizers[{i}]"), f.as_str().unwrap_or(""), e);
     }
-    validate_common(r, doc, e);
+}
+
+/// A finalizer that is not qualified must be a known one.
+pub(crate) fn finalizer(path: &str, f: &str, e: &mut Errors) {
+    if !f.contains('/') && !matches!(f, "orphan" | "foregroundDeletion" | "kubernetes") {
+        e.invalid_text(path, f, "name is neither a standard finalizer name nor is it fully qualified");
+    }
 }

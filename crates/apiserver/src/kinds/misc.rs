@@ -1,114 +1,160 @@
-//! Small kinds of small groups.
+//! Small kinds of small groups: leases, budgets, priorities, service accounts.
 
 use serde_json::Value;
 
-use super::apps::int_or_percent;
 use super::errors::Errors;
-use super::pod_spec;
-use super::{DEFAULT, Env, Rules, internal};
+use super::metadata::Flavour;
+use super::selectors::{self, at_most_all, int_or_percent};
+use super::{Check, DEFAULT, Rules, internal};
 use crate::json;
 use crate::meta;
 
 /// Kinds whose PUT must say which version it means.
 pub(crate) const CONDITIONAL: Rules = Rules { unconditional_update: false, ..DEFAULT };
 
-pub(crate) const RUNTIME_CLASS: Rules = Rules { unconditional_update: false, create_on_update: true, ..DEFAULT };
+pub(crate) const SERVICE_ACCOUNT: Rules = Rules { on_update: &[Check::MetaUpdate, Check::Meta], ..DEFAULT };
 
 pub(crate) const LEASE: Rules = Rules {
+    meta: Flavour::Machinery,
     unconditional_update: false,
     create_on_update: true,
-    validate: |doc, e, _| {
-        if let Some(n) = json::int(doc, "spec.leaseDurationSeconds")
-            && n <= 0
-        {
+    on_update: &[Check::MetaUpdate, Check::Always],
+    validate: |doc, _, e, _| {
+        let s = &doc["spec"];
+        if let Some(n) = json::int(s, "leaseDurationSeconds").filter(|n| *n <= 0) {
             e.invalid("spec.leaseDurationSeconds", &n.into(), "must be greater than 0");
         }
-        e.non_negative("spec.leaseTransitions", json::int(doc, "spec.leaseTransitions"));
+        e.non_negative("spec.leaseTransitions", json::int(s, "leaseTransitions"));
+        let strategy = s.get("strategy").and_then(Value::as_str);
+        if let Some(v) = strategy {
+            if v.contains('/') {
+                e.names("spec.strategy.strategy", v, meta::qualified_name(v));
+            } else if v != "OldestEmulationVersion" {
+                e.unsupported("spec.strategy.strategy", v, &["OldestEmulationVersion"]);
+            }
+        }
+        if !json::text(s, "preferredHolder").is_empty() && strategy.unwrap_or("").is_empty() {
+            e.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined");
+        }
     },
     ..DEFAULT
 };
 
 pub(crate) const POD_DISRUPTION_BUDGET: Rules = Rules {
     unconditional_update: false,
-    validate: |doc, e, _| {
+    on_create: &[Check::Always],
+    on_update: &[Check::Always],
+    on_status: &[Check::Status],
+    validate: |doc, _, e, _| {
         let s = &doc["spec"];
-        if s.get("minAvailable").is_some() && s.get("maxUnavailable").is_some() {
-            e.invalid(
-                "spec",
-                &internal::form("policy/v1.PodDisruptionBudgetSpec", s),
-                "minAvailable and maxUnavailable cannot be both set",
-            );
+        let amounts = ["minAvailable", "maxUnavailable"];
+        if amounts.iter().all(|k| s.get(*k).is_some()) {
+            let shown = internal::form("policy/v1.PodDisruptionBudgetSpec", s);
+            e.invalid("spec", &shown, "minAvailable and maxUnavailable cannot be both set");
         }
-        for k in ["minAvailable", "maxUnavailable"] {
+        for k in amounts {
             if let Some(v) = s.get(k) {
-                int_or_percent(v, &format!("spec.{k}"), e);
-                super::apps::at_most_all(v, &format!("spec.{k}"), e);
+                int_or_percent(&format!("spec.{k}"), v, e);
+                at_most_all(&format!("spec.{k}"), v, e);
             }
         }
         if let Some(sel) = s.get("selector") {
-            pod_spec::label_selector(sel, "spec.selector", e);
+            selectors::label_selector("spec.selector", sel, e);
+        }
+        const POLICIES: &[&str] = &["AlwaysAllow", "IfHealthyBudget"];
+        if let Some(p) = s.get("unhealthyPodEvictionPolicy").and_then(Value::as_str)
+            && !POLICIES.contains(&p)
+        {
+            e.unsupported("spec.unhealthyPodEvictionPolicy", p, POLICIES);
         }
     },
     validate_status: |doc, _, e, _| {
+        conditions("status.conditions", json::list(doc, "status.conditions"), e);
         for k in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
             e.non_negative(&format!("status.{k}"), json::int(&doc["status"], k));
         }
-        for (i, c) in json::list(doc, "status.conditions").iter().enumerate() {
-            if json::text(c, "reason").is_empty() {
-                e.required(&format!("status.conditions[{i}].reason"), "");
+    },
+    ..DEFAULT
+};
+
+/// Conditions of the common form (apimachinery `ValidateConditions`).
+pub(crate) fn conditions(path: &str, list: &[Value], e: &mut Errors) {
+    const STATUSES: &[&str] = &["False", "True", "Unknown"];
+    for (i, c) in list.iter().enumerate() {
+        let at = format!("{path}[{i}]");
+        let (kind, reason) = (json::text(c, "type"), json::text(c, "reason"));
+        if list[..i].iter().any(|o| json::text(o, "type") == kind) {
+            e.duplicate(&format!("{at}.type"), &kind.into());
+        }
+        e.names(&format!("{at}.type"), kind, meta::qualified_name(kind));
+        let status = json::text(c, "status");
+        if !STATUSES.contains(&status) {
+            e.unsupported(&format!("{at}.status"), status, STATUSES);
+        }
+        if let Some(n) = json::int(c, "observedGeneration").filter(|n| *n < 0) {
+            e.invalid(&format!("{at}.observedGeneration"), &n.into(), "must be greater than or equal to zero");
+        }
+        if json::text(c, "lastTransitionTime").is_empty() {
+            e.required(&format!("{at}.lastTransitionTime"), "");
+        }
+        let at_reason = format!("{at}.reason");
+        if reason.is_empty() {
+            e.required(&at_reason, "");
+        } else {
+            e.names(&at_reason, reason, reason_rule(reason));
+            if reason.len() > 1024 {
+                e.too_long(&at_reason, 1024);
             }
         }
-    },
-    ..DEFAULT
-};
-
-pub(crate) const HORIZONTAL_POD_AUTOSCALER: Rules = Rules {
-    validate: validate_hpa,
-    validate_status: |doc, _, e, _| {
-        for k in ["currentReplicas", "desiredReplicas"] {
-            e.non_negative(&format!("status.{k}"), json::int(&doc["status"], k));
-        }
-    },
-    ..DEFAULT
-};
-
-fn validate_hpa(doc: &Value, e: &mut Errors, _: &Env<'_>) {
-    let s = &doc["spec"];
-    let min = json::int(s, "minReplicas");
-    if let Some(n) = min.filter(|n| *n < 1) {
-        e.invalid("spec.minReplicas", &n.into(), "must be greater than or equal to 1");
-    }
-    let max = json::int(s, "maxReplicas").unwrap_or(0);
-    if max < 1 {
-        e.invalid("spec.maxReplicas", &max.into(), "must be greater than 0");
-    }
-    if min.is_some_and(|m| m > max) {
-        e.invalid("spec.maxReplicas", &max.into(), "must be greater than or equal to `minReplicas`");
-    }
-    for k in ["kind", "name"] {
-        let v = json::text(&s["scaleTargetRef"], k);
-        if v.is_empty() {
-            e.required(&format!("spec.scaleTargetRef.{k}"), "");
-        } else {
-            e.names(&format!("spec.scaleTargetRef.{k}"), v, meta::path_segment(v));
+        if json::text(c, "message").len() > 32 * 1024 {
+            e.too_long(&format!("{at}.message"), 32 * 1024);
         }
     }
 }
 
+fn reason_rule(r: &str) -> Vec<String> {
+    let b = r.as_bytes();
+    let inner = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b',' | b':');
+    let last = b.last().is_some_and(|c| c.is_ascii_alphanumeric() || *c == b'_');
+    let fine = b.first().is_some_and(u8::is_ascii_alphabetic) && b.iter().all(|c| inner(*c)) && last;
+    if fine {
+        return Vec::new();
+    }
+    vec![meta::regex_error(
+        "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'",
+        "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+        &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+    )]
+}
+
+/// Highest value that is not the system's.
+const HIGHEST_PRIORITY: i64 = 1_000_000_000;
+
+/// Classes of the system and their values.
+const SYSTEM: &[(&str, i64)] = &[("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
 pub(crate) const PRIORITY_CLASS: Rules = Rules {
-    validate: |doc, e, _| {
+    on_update: &[Check::MetaUpdate, Check::Update],
+    validate: |doc, _, e, _| {
         let (name, value) = (json::text(doc, "metadata.name"), json::int(doc, "value").unwrap_or(0));
-        if name.starts_with("system-") && !matches!(name, "system-node-critical" | "system-cluster-critical") {
-            e.forbidden(
-                "metadata.name",
-                &format!("priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"),
-            );
-        } else if !name.starts_with("system-") && value > 1_000_000_000 {
-            e.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");
+        if name.starts_with("system-") {
+            let wrong = match SYSTEM.iter().find(|(n, _)| *n == name) {
+                None => Some(format!("{name} is not a known system priority class")),
+                Some((_, v)) if *v != value => Some(format!("value of {name} PriorityClass must be {v}")),
+                Some(_) if doc["globalDefault"].as_bool() == Some(true) => {
+                    Some(format!("globalDefault of {name} PriorityClass must be false"))
+                }
+                Some(_) => None,
+            };
+            if let Some(w) = wrong {
+                let why = format!("priority class names with 'system-' prefix are reserved for system use only. error: {w}");
+                e.forbidden("metadata.name", &why);
+            }
+        } else if value > HIGHEST_PRIORITY {
+            e.forbidden("value", &format!("maximum allowed value of a user defined priority is {HIGHEST_PRIORITY}"));
         }
-        let p = json::text(doc, "preemptionPolicy");
-        if !p.is_empty() && !matches!(p, "Never" | "PreemptLowerPriority") {
-            e.unsupported("preemptionPolicy", p, &["Never", "PreemptLowerPriority"]);
+        if doc.get("preemptionPolicy").is_some() {
+            e.one_of("preemptionPolicy", json::text(doc, "preemptionPolicy"), &["PreemptLowerPriority", "Never"]);
         }
     },
     validate_update: |new, old, e, _| {
@@ -119,89 +165,3 @@ pub(crate) const PRIORITY_CLASS: Rules = Rules {
     },
     ..DEFAULT
 };
-
-pub(crate) const ROLE: Rules = Rules {
-    name: meta::path_segment,
-    create_on_update: true,
-    validate: |doc, e, _| {
-        for (i, r) in json::list(doc, "rules").iter().enumerate() {
-            let at = format!("rules[{i}]");
-            if json::list(r, "verbs").is_empty() {
-                e.required(&format!("{at}.verbs"), "verbs must contain at least one value");
-            }
-            let urls = json::list(r, "nonResourceURLs");
-            if !urls.is_empty() {
-                if !json::text(doc, "metadata.namespace").is_empty() {
-                    e.invalid(
-                        &format!("{at}.nonResourceURLs"),
-                        &Value::from(urls.to_vec()),
-                        "namespaced rules cannot apply to non-resource URLs",
-                    );
-                }
-                continue;
-            }
-            if json::list(r, "apiGroups").is_empty() {
-                e.required(&format!("{at}.apiGroups"), "resource rules must supply at least one api group");
-            }
-            if json::list(r, "resources").is_empty() {
-                e.required(&format!("{at}.resources"), "resource rules must supply at least one resource");
-            }
-        }
-    },
-    ..DEFAULT
-};
-
-pub(crate) const ROLE_BINDING: Rules = Rules {
-    name: meta::path_segment,
-    create_on_update: true,
-    validate: |doc, e, _| {
-        let r = &doc["roleRef"];
-        if json::text(r, "apiGroup") != "rbac.authorization.k8s.io" {
-            e.unsupported("roleRef.apiGroup", json::text(r, "apiGroup"), &["rbac.authorization.k8s.io"]);
-        }
-        let kind = json::text(r, "kind");
-        let namespaced = !json::text(doc, "metadata.namespace").is_empty();
-        if !(kind == "ClusterRole" || (namespaced && kind == "Role")) {
-            let list: &[&str] = if namespaced { &["ClusterRole", "Role"] } else { &["ClusterRole"] };
-            e.unsupported("roleRef.kind", kind, list);
-        }
-        if json::text(r, "name").is_empty() {
-            e.required("roleRef.name", "");
-        }
-        for (i, s) in json::list(doc, "subjects").iter().enumerate() {
-            subject(s, &format!("subjects[{i}]"), e);
-        }
-    },
-    validate_update: |new, old, e, _| {
-        if new["roleRef"] != old["roleRef"] {
-            e.invalid("roleRef", &internal::form("rbac.authorization.k8s.io/v1.RoleRef", &new["roleRef"]), "cannot change roleRef");
-        }
-    },
-    ..DEFAULT
-};
-
-fn subject(s: &Value, at: &str, e: &mut Errors) {
-    if json::text(s, "name").is_empty() {
-        e.required(&format!("{at}.name"), "");
-    }
-    match json::text(s, "kind") {
-        "ServiceAccount" => {
-            if json::text(s, "namespace").is_empty() {
-                e.required(&format!("{at}.namespace"), "");
-            }
-            let name = json::text(s, "name");
-            if !name.is_empty() {
-                e.names(&format!("{at}.name"), name, meta::dns_subdomain(name));
-            }
-            if !json::text(s, "apiGroup").is_empty() {
-                e.unsupported(&format!("{at}.apiGroup"), json::text(s, "apiGroup"), &[""]);
-            }
-        }
-        "User" | "Group" => {
-            if json::text(s, "apiGroup") != "rbac.authorization.k8s.io" {
-                e.unsupported(&format!("{at}.apiGroup"), json::text(s, "apiGroup"), &["rbac.authorization.k8s.io"]);
-            }
-        }
-        other => e.unsupported(&format!("{at}.kind"), other, &["Group", "ServiceAccount", "User"]),
-    }
-}

@@ -1,18 +1,51 @@
 //! Rules of kinds: what a kind adds to the one way that all objects take. A kind without rules of its own needs no row here.
 
-mod apps;
-mod batch;
-mod core;
+mod addresses;
+mod amounts;
+mod autoscaler;
+mod claims;
+mod controllers;
+mod cron_job;
+mod cron_schedule;
+mod daemon_set;
+mod data;
+mod difference;
+mod endpoint_slice;
+mod endpoints;
 mod errors;
+mod events;
+pub(crate) mod features;
+mod go_text;
+mod ingress;
 mod internal;
+mod job;
+mod job_policies;
+mod job_status;
 mod metadata;
 mod misc;
-mod networking;
+mod network_policy;
+mod nodes;
 mod pod;
+mod pod_containers;
+mod pod_mounts;
+mod pod_probes;
+mod pod_projections;
+mod pod_resize;
+mod pod_scheduling;
+mod pod_security;
 mod pod_spec;
+mod pod_status;
+mod pod_update;
 mod pod_volumes;
-mod quota;
+mod pod_warnings;
+mod quotas;
+mod rbac;
+mod selectors;
 mod service;
+mod service_addresses;
+mod service_validation;
+mod stateful_set;
+mod storage;
 mod warnings;
 
 use std::cell::RefCell;
@@ -20,13 +53,13 @@ use std::cell::RefCell;
 use serde_json::Value;
 
 pub(crate) use self::errors::Errors;
-pub(crate) use self::metadata::{validate_embedded_meta, validate_meta, validate_meta_update};
-pub(crate) use self::service::{Allocated, allocate, release, reserve};
+pub(crate) use self::metadata::{Flavour, validate_embedded_meta};
+pub(crate) use self::service_addresses::{Allocated, allocate, release, reserve};
 pub(crate) use self::warnings::warnings;
 use crate::registry::Resource;
 use crate::request::UserInfo;
 use crate::server::Server;
-use crate::status::ApiError;
+use crate::status::{ApiError, Cause};
 
 /// What rules may look at besides the documents.
 pub(crate) struct Env<'a> {
@@ -35,61 +68,122 @@ pub(crate) struct Env<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) warnings: RefCell<Vec<String>>,
     pub(crate) user: &'a UserInfo,
+    /// The resource as the path names it.
+    pub(crate) served: &'a Resource,
 }
 
 /// Says what is wrong with a name.
 pub(crate) type NameRule = fn(&str) -> Vec<String>;
+
+/// One part of a validation. Which parts there are, and in which order, differs by kind, and shows in the order of the causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Metadata as a whole.
+    Meta,
+    /// What must hold between the metadata of old and new.
+    MetaUpdate,
+    /// What must always hold ([`Rules::validate`]).
+    Always,
+    /// What must hold between old and new ([`Rules::validate_update`]).
+    Update,
+    /// What must hold of a new status ([`Rules::validate_status`]).
+    Status,
+}
 
 /// Rules of a kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules {
     /// What names must look like.
     pub(crate) name: NameRule,
+    /// Which rules of metadata hold.
+    pub(crate) meta: Flavour,
     /// A PUT may come without a resourceVersion.
     pub(crate) unconditional_update: bool,
     /// A PUT of a missing object creates it.
     pub(crate) create_on_update: bool,
-    /// How often an update checks the whole metadata once more: the reference repeats what it finds.
-    pub(crate) meta_again: u8,
-    /// What must hold between old and new is checked first.
-    pub(crate) update_first: bool,
+    /// Validation of a create.
+    pub(crate) on_create: &'static [Check],
+    /// Validation of an update.
+    pub(crate) on_update: &'static [Check],
+    /// Validation of a change of the status.
+    pub(crate) on_status: &'static [Check],
     /// A create may bring a status.
     pub(crate) keeps_status_on_create: bool,
     /// Metadata that a write of the status cannot touch.
     pub(crate) status_keeps_meta: &'static [&'static str],
+    /// What comes before everything else; it may end the write.
+    pub(crate) settle: Settle,
     /// Before validation of a create.
     pub(crate) prepare_create: fn(&mut Value, &Env<'_>),
     /// Before validation of an update.
     pub(crate) prepare_update: fn(&mut Value, &Value, &Env<'_>),
     /// Before validation of a status update.
     pub(crate) prepare_status: fn(&mut Value, &Value, &Env<'_>),
-    /// What must hold of a new object besides.
-    pub(crate) validate_create: fn(&Value, &mut Errors, &Env<'_>),
-    /// What must always hold.
-    pub(crate) validate: fn(&Value, &mut Errors, &Env<'_>),
+    /// What must always hold; the second document is the old one of an update.
+    pub(crate) validate: fn(&Value, Option<&Value>, &mut Errors, &Env<'_>),
     /// What must hold between old and new.
     pub(crate) validate_update: fn(&Value, &Value, &mut Errors, &Env<'_>),
     /// What must hold of a new status.
     pub(crate) validate_status: fn(&Value, &Value, &mut Errors, &Env<'_>),
 }
 
+/// Brings a document in order, given the old one of an update, or ends the write.
+pub(crate) type Settle = fn(&mut Value, Option<&Value>, &Env<'_>) -> Result<(), Vec<Cause>>;
+
 /// Rules of kinds that have none of their own.
 pub(crate) const DEFAULT: Rules = Rules {
     name: crate::meta::dns_subdomain,
+    meta: Flavour::Core,
     unconditional_update: true,
     create_on_update: false,
-    meta_again: 0,
-    update_first: false,
+    on_create: &[Check::Meta, Check::Always],
+    on_update: &[Check::MetaUpdate, Check::Always, Check::Update],
+    on_status: &[Check::MetaUpdate, Check::Status],
     keeps_status_on_create: false,
     status_keeps_meta: &[],
+    settle: |_, _, _| Ok(()),
     prepare_create: |_, _| {},
     prepare_update: |_, _, _| {},
     prepare_status: |_, _, _| {},
-    validate_create: |_, _, _| {},
-    validate: |_, _, _| {},
+    validate: |_, _, _, _| {},
     validate_update: |_, _, _, _| {},
     validate_status: |_, _, _, _| {},
 };
+
+impl Rules {
+    fn run(&self, checks: &[Check], doc: &Value, old: Option<&Value>, e: &mut Errors, env: &Env<'_>) {
+        let was = old.unwrap_or(&Value::Null);
+        for c in checks {
+            match c {
+                Check::Meta => metadata::whole(env.served, self.name, self.meta, doc, e),
+                Check::MetaUpdate => metadata::update(self.meta, doc, was, e),
+                Check::Always => (self.validate)(doc, old, e, env),
+                Check::Update => (self.validate_update)(doc, was, e, env),
+                Check::Status => (self.validate_status)(doc, was, e, env),
+            }
+        }
+    }
+
+    /// What is wrong with a new object.
+    pub(crate) fn check_create(&self, doc: &Value, e: &mut Errors, env: &Env<'_>) {
+        self.run(self.on_create, doc, None, e, env);
+        if e.is_empty() {
+            metadata::after_create(env.served, doc, e);
+        }
+    }
+
+    /// What is wrong with a change of an object or of its status.
+    pub(crate) fn check_update(&self, sub: Option<&str>, doc: &Value, old: &Value, e: &mut Errors, env: &Env<'_>) {
+        metadata::before_update(env.served, doc, old, e);
+        match sub {
+            None => self.run(self.on_update, doc, Some(old), e, env),
+            Some("status") => self.run(self.on_status, doc, Some(old), e, env),
+            // The scale of a custom object is checked by its parent's rules.
+            Some("scale") if env.served.custom => (self.validate)(doc, Some(old), e, env),
+            Some(s) => validate_sub(env.served, s, doc, old, e, env),
+        }
+    }
+}
 
 /// The rules of a resource.
 pub(crate) fn rules(r: &Resource) -> &'static Rules {
@@ -99,38 +193,42 @@ pub(crate) fn rules(r: &Resource) -> &'static Rules {
     match (r.group.as_str(), r.plural.as_str()) {
         ("", "pods") => &pod::POD,
         ("", "podtemplates") => &pod::POD_TEMPLATE,
-        ("", "replicationcontrollers") => &apps::REPLICATION_CONTROLLER,
-        ("apps", "deployments") => &apps::DEPLOYMENT,
-        ("apps", "replicasets") => &apps::REPLICA_SET,
-        ("apps", "statefulsets") => &apps::STATEFUL_SET,
-        ("apps", "daemonsets") => &apps::DAEMON_SET,
-        ("apps", "controllerrevisions") => &apps::CONTROLLER_REVISION,
-        ("batch", "jobs") => &batch::JOB,
-        ("batch", "cronjobs") => &batch::CRON_JOB,
+        ("", "replicationcontrollers") => &controllers::REPLICATION_CONTROLLER,
+        ("apps", "deployments") => &controllers::DEPLOYMENT,
+        ("apps", "replicasets") => &controllers::REPLICA_SET,
+        ("apps", "statefulsets") => &stateful_set::STATEFUL_SET,
+        ("apps", "daemonsets") => &daemon_set::DAEMON_SET,
+        ("apps", "controllerrevisions") => &controllers::CONTROLLER_REVISION,
+        ("batch", "jobs") => &job::JOB,
+        ("batch", "cronjobs") => &cron_job::CRON_JOB,
         ("", "services") => &service::SERVICE,
-        ("", "configmaps") => &core::CONFIG_MAP,
-        ("", "secrets") => &core::SECRET,
-        ("", "namespaces") => &core::NAMESPACE,
-        ("", "nodes") => &core::NODE,
-        ("", "events") => &core::EVENT,
-        ("", "endpoints") => &core::ENDPOINTS,
-        ("", "limitranges") => &core::LIMIT_RANGE,
-        ("", "resourcequotas") => &quota::RESOURCE_QUOTA,
-        ("", "persistentvolumes") => &core::PERSISTENT_VOLUME,
-        ("", "persistentvolumeclaims") => &core::PERSISTENT_VOLUME_CLAIM,
+        ("", "serviceaccounts") => &misc::SERVICE_ACCOUNT,
+        ("", "configmaps") => &data::CONFIG_MAP,
+        ("", "secrets") => &data::SECRET,
+        ("", "namespaces") => &nodes::NAMESPACE,
+        ("", "nodes") => &nodes::NODE,
+        ("", "events") => &events::EVENT,
+        ("", "endpoints") => &endpoints::ENDPOINTS,
+        ("", "limitranges") => &quotas::LIMIT_RANGE,
+        ("", "resourcequotas") => &quotas::RESOURCE_QUOTA,
+        ("", "persistentvolumes") => &claims::PERSISTENT_VOLUME,
+        ("", "persistentvolumeclaims") => &claims::PERSISTENT_VOLUME_CLAIM,
         ("policy", "poddisruptionbudgets") => &misc::POD_DISRUPTION_BUDGET,
         ("coordination.k8s.io", "leases") => &misc::LEASE,
-        ("autoscaling", "horizontalpodautoscalers") => &misc::HORIZONTAL_POD_AUTOSCALER,
+        ("autoscaling", "horizontalpodautoscalers") => &autoscaler::HORIZONTAL_POD_AUTOSCALER,
         ("scheduling.k8s.io", "priorityclasses") => &misc::PRIORITY_CLASS,
-        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => &misc::ROLE,
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => &misc::ROLE_BINDING,
-        ("storage.k8s.io", "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments") => &misc::CONDITIONAL,
-        ("node.k8s.io", "runtimeclasses") => &misc::RUNTIME_CLASS,
+        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => &rbac::ROLE,
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => &rbac::ROLE_BINDING,
+        ("storage.k8s.io", "storageclasses") => &storage::STORAGE_CLASS,
+        ("storage.k8s.io", "csidrivers") => &storage::CSI_DRIVER,
+        ("storage.k8s.io", "csinodes" | "csistoragecapacities" | "volumeattachments") => &misc::CONDITIONAL,
+        ("node.k8s.io", "runtimeclasses") => &storage::RUNTIME_CLASS,
         ("admissionregistration.k8s.io", _) => &misc::CONDITIONAL,
         ("apiextensions.k8s.io", _) => &crate::custom::DEFINITION,
-        ("discovery.k8s.io", "endpointslices") => &networking::ENDPOINT_SLICE,
-        ("networking.k8s.io", "ingresses") => &networking::INGRESS,
-        ("networking.k8s.io", "networkpolicies") => &networking::NETWORK_POLICY,
+        ("discovery.k8s.io", "endpointslices") => &endpoint_slice::ENDPOINT_SLICE,
+        ("networking.k8s.io", "ingresses") => &ingress::INGRESS,
+        ("networking.k8s.io", "ingressclasses") => &ingress::INGRESS_CLASS,
+        ("networking.k8s.io", "networkpolicies") => &network_policy::NETWORK_POLICY,
         _ => &DEFAULT,
     }
 }
@@ -153,9 +251,12 @@ pub(crate) fn reset_fields(r: &Resource, sub: Option<&str>) -> &'static [&'stati
 }
 
 /// What must hold when a subresource other than status changes an object.
-pub(crate) fn validate_sub(r: &Resource, sub: &str, doc: &Value, old: &Value, e: &mut Errors) {
-    if r.plural == "pods" {
-        pod::validate_sub(sub, doc, old, e);
+fn validate_sub(r: &Resource, sub: &str, doc: &Value, old: &Value, e: &mut Errors, env: &Env<'_>) {
+    match (r.plural.as_str(), sub) {
+        ("pods", "ephemeralcontainers") => pod_update::ephemeral_containers(doc, old, e, env),
+        ("pods", "resize") => pod_resize::resize(doc, old, e, env),
+        ("namespaces", "finalize") => nodes::finalize(doc, old, e),
+        _ => metadata::update(Flavour::Core, doc, old, e),
     }
 }
 

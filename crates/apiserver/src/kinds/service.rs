@@ -1,368 +1,248 @@
-//! Services: their rules, addresses and ports.
+//! Services: what the server fills in and drops by itself (registry `service`: storage and strategy).
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
-use std::sync::PoisonError;
-
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::errors::Errors;
-use super::pod_spec::{port_name, port_number};
-use super::{DEFAULT, Env, Rules};
+use super::{Check, DEFAULT, Env, Rules, addresses, service_validation};
 use crate::json;
 use crate::meta;
-use crate::registry::Resource;
-use crate::server::Server;
 use crate::status::Cause;
-
-/// Addresses and ports in use.
-#[derive(Debug, Default)]
-pub(crate) struct Allocated {
-    ips: BTreeSet<u32>,
-    ports: BTreeSet<i64>,
-}
-
-/// Range of node ports.
-const NODE_PORTS: std::ops::RangeInclusive<i64> = 30000..=32767;
 
 pub(crate) const SERVICE: Rules = Rules {
     name: meta::dns_label,
     create_on_update: true,
-    prepare_create: |doc, _| {
-        doc["status"] = json!({"loadBalancer": {}});
-        families(doc);
-    },
-    prepare_update: |doc, old, _| {
-        keep_allocated(doc, old);
-        families(doc);
-    },
-    validate: validate_service,
-    validate_update: |new, old, e, _| {
-        let (n, o) = (json::text(new, "spec.clusterIP"), json::text(old, "spec.clusterIP"));
-        let external = |d: &Value| json::text(d, "spec.type") == "ExternalName";
-        if !o.is_empty() && n != o && !external(new) && !external(old) {
-            e.invalid("spec.clusterIPs[0]", &new["spec"]["clusterIPs"], "may not change once set");
-        }
-    },
-    validate_status: |doc, _, e, _| {
-        if json::text(doc, "spec.type") != "LoadBalancer" && !json::list(doc, "status.loadBalancer.ingress").is_empty() {
-            e.forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'");
-        }
-    },
+    on_update: &[Check::MetaUpdate, Check::Update, Check::Always],
+    prepare_create: |doc, _| doc["status"] = json!({"loadBalancer": {}}),
+    prepare_update: |doc, old, _| drop_dependent(doc, old),
+    settle,
+    validate: service_validation::validate,
+    validate_update: service_validation::validate_update,
+    validate_status: service_validation::status,
     ..DEFAULT
 };
 
-fn is_external(doc: &Value) -> bool {
+/// A name that points elsewhere; it has no addresses.
+pub(crate) fn is_external(doc: &Value) -> bool {
     json::text(doc, "spec.type") == "ExternalName"
 }
 
-/// Family fields of a service that has addresses.
-fn families(doc: &mut Value) {
-    if is_external(doc) {
-        let spec = json::object_mut(doc, "spec");
-        for k in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
-            spec.shift_remove(k);
-        }
-        return;
-    }
-    let spec = json::object_mut(doc, "spec");
-    let one = spec.get("clusterIP").and_then(Value::as_str).unwrap_or("").to_owned();
-    let many = spec.get("clusterIPs").and_then(Value::as_array).cloned().unwrap_or_default();
-    if !one.is_empty() && many.is_empty() {
-        spec.insert("clusterIPs".into(), json!([one]));
-    } else if one.is_empty()
-        && let Some(first) = many.first()
-    {
-        spec.insert("clusterIP".into(), first.clone());
-    }
-    if spec.get("ipFamilies").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        spec.insert("ipFamilies".into(), json!(["IPv4"]));
-    }
-    spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
-    let kind = spec.get("type").and_then(Value::as_str).unwrap_or("").to_owned();
-    if kind == "ClusterIP" || kind.is_empty() {
-        spec.shift_remove("allocateLoadBalancerNodePorts");
-        spec.shift_remove("healthCheckNodePort");
-        if spec.get("externalIPs").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-            spec.shift_remove("externalTrafficPolicy");
-        }
-        for p in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-            json::take(p, "nodePort");
-        }
-    }
-    if kind == "NodePort" {
-        spec.shift_remove("allocateLoadBalancerNodePorts");
+/// No address on purpose.
+pub(crate) fn is_headless(doc: &Value) -> bool {
+    let ips = json::list(doc, "spec.clusterIPs");
+    ips.len() == 1 && ips[0] == "None"
+}
+
+/// Reached from outside the cluster.
+pub(crate) fn is_exposed(doc: &Value) -> bool {
+    match json::text(doc, "spec.type") {
+        "LoadBalancer" | "NodePort" => true,
+        "ClusterIP" => !json::list(doc, "spec.externalIPs").is_empty(),
+        _ => false,
     }
 }
 
-/// What was allocated stays when the new document leaves it out.
-fn keep_allocated(doc: &mut Value, old: &Value) {
-    if is_external(doc) || is_external(old) {
-        return;
+/// Whether load balancers ask the nodes which of them have endpoints.
+pub(crate) fn needs_health_check(doc: &Value) -> bool {
+    json::text(doc, "spec.type") == "LoadBalancer" && json::text(doc, "spec.externalTrafficPolicy") == "Local"
+}
+
+/// Whether the type has ports on nodes.
+pub(crate) fn has_node_ports(doc: &Value) -> bool {
+    matches!(json::text(doc, "spec.type"), "NodePort" | "LoadBalancer")
+}
+
+/// Whether ports on nodes are handed out.
+pub(crate) fn wants_node_ports(doc: &Value) -> bool {
+    match json::text(doc, "spec.type") {
+        "NodePort" => true,
+        "LoadBalancer" => doc["spec"]["allocateLoadBalancerNodePorts"].as_bool() != Some(false),
+        _ => false,
     }
-    let spec = json::object_mut(doc, "spec");
-    let was = &old["spec"];
-    let none = |spec: &serde_json::Map<String, Value>, k: &str| match spec.get(k) {
+}
+
+fn is_unset(spec: &Map<String, Value>, k: &str) -> bool {
+    match spec.get(k) {
         None | Some(Value::Null) => true,
         Some(Value::String(s)) => s.is_empty(),
         Some(Value::Array(l)) => l.is_empty(),
+        Some(Value::Number(n)) => n.as_i64() == Some(0),
         _ => false,
-    };
-    // A changed clusterIP with the old list, or the other way round, means both.
-    let (ip_same, list_same) = (spec.get("clusterIP") == was.get("clusterIP"), spec.get("clusterIPs") == was.get("clusterIPs"));
-    if !ip_same && list_same && !none(spec, "clusterIP") {
-        spec.insert("clusterIPs".into(), json!([spec["clusterIP"]]));
     }
-    if none(spec, "clusterIP") && none(spec, "clusterIPs") {
+}
+
+/// What comes before validation: what was handed out stays, addresses and families are brought together.
+fn settle(doc: &mut Value, old: Option<&Value>, _: &Env<'_>) -> Result<(), Vec<Cause>> {
+    json::object_mut(doc, "spec");
+    if let Some(old) = old {
+        keep(doc, old);
+    }
+    normalize(doc, old);
+    families(doc, old)
+}
+
+/// What was handed out stays when the new document leaves it out.
+fn keep(doc: &mut Value, old: &Value) {
+    let was = &old["spec"];
+    if !is_external(old) && !is_external(doc) {
+        let spec = json::object_mut(doc, "spec");
         for k in ["clusterIP", "clusterIPs"] {
-            if let Some(v) = was.get(k) {
+            if is_unset(spec, k)
+                && let Some(v) = was.get(k)
+            {
                 spec.insert(k.into(), v.clone());
             }
         }
     }
-    for k in ["ipFamilies", "ipFamilyPolicy"] {
-        if none(spec, k)
-            && let Some(v) = was.get(k)
-        {
-            spec.insert(k.into(), v.clone());
+    if wants_node_ports(old) && wants_node_ports(doc) {
+        let ports = |d: &Value| -> Vec<i64> { json::list(d, "spec.ports").iter().filter_map(|p| json::int(p, "nodePort")).collect() };
+        let new = ports(doc);
+        let used: Vec<i64> = ports(old).into_iter().filter(|n| new.contains(n)).collect();
+        let old_ports = json::list(was, "ports");
+        for p in doc["spec"].get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            let same_name = old_ports.iter().rfind(|o| json::text(o, "name") == json::text(p, "name"));
+            if json::int(p, "nodePort").unwrap_or(0) == 0
+                && let Some(n) = same_name.and_then(|o| json::int(o, "nodePort")).filter(|n| !used.contains(n))
+            {
+                p["nodePort"] = n.into();
+            }
         }
     }
-    let kind = spec.get("type").and_then(Value::as_str).unwrap_or("").to_owned();
-    if !matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+    if needs_health_check(old) && needs_health_check(doc) {
+        let spec = json::object_mut(doc, "spec");
+        if is_unset(spec, "healthCheckNodePort")
+            && let Some(n) = was.get("healthCheckNodePort")
+        {
+            spec.insert("healthCheckNodePort".into(), n.clone());
+        }
+    }
+}
+
+/// Old clients know one address, new ones a list.
+fn normalize(doc: &mut Value, old: Option<&Value>) {
+    let one = json::text(doc, "spec.clusterIP").to_owned();
+    let spec = json::object_mut(doc, "spec");
+    let Some(old) = old else {
+        if !one.is_empty() && is_unset(spec, "clusterIPs") {
+            spec.insert("clusterIPs".into(), json!([one]));
+        }
         return;
+    };
+    let (was, list_was) = (json::text(old, "spec.clusterIP"), json::list(old, "spec.clusterIPs"));
+    if !list_was.is_empty() && is_unset(spec, "clusterIPs") && one == was {
+        spec.insert("clusterIPs".into(), list_was.to_vec().into());
     }
-    let old_ports = json::list(was, "ports").to_vec();
-    for p in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        let same = old_ports.iter().find(|o| o["port"] == p["port"] && o["protocol"] == p["protocol"]);
-        if p.get("nodePort").is_none()
-            && let Some(n) = same.and_then(|o| o.get("nodePort"))
-        {
-            p["nodePort"] = n.clone();
-        }
-    }
-}
-
-fn validate_service(doc: &Value, e: &mut Errors, _: &Env<'_>) {
-    let spec = &doc["spec"];
-    let kind = json::text(spec, "type");
-    let headless = json::text(spec, "clusterIP") == "None";
-    let ports = json::list(spec, "ports");
-    if ports.is_empty() && !headless && kind != "ExternalName" {
-        e.required("spec.ports", "");
-    }
-    match kind {
-        "LoadBalancer" | "NodePort" if headless => {
-            e.invalid_text("spec.clusterIPs[0]", "None", &format!("may not be set to 'None' for {kind} services"));
-        }
-        "ExternalName" => {
-            let name = json::text(spec, "externalName");
-            let bare = name.strip_suffix('.').unwrap_or(name);
-            if bare.is_empty() {
-                e.required("spec.externalName", "");
-            } else {
-                e.names("spec.externalName", bare, meta::dns_subdomain(bare));
-            }
-        }
-        "ClusterIP" | "LoadBalancer" | "NodePort" => {}
-        other => e.unsupported("spec.type", other, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]),
-    }
-    let mut names = BTreeSet::new();
-    for (i, p) in ports.iter().enumerate() {
-        let at = format!("spec.ports[{i}]");
-        let name = json::text(p, "name");
-        if name.is_empty() {
-            if ports.len() > 1 {
-                e.required(&format!("{at}.name"), "");
-            }
+    let same_list = spec.get("clusterIPs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) == list_was;
+    if one != was && same_list {
+        if !was.is_empty() && one.is_empty() {
+            spec.shift_remove("clusterIPs");
         } else {
-            e.names(&format!("{at}.name"), name, meta::dns_label(name));
-            if !names.insert(name.to_owned()) {
-                e.duplicate(&format!("{at}.name"), &Value::from(name));
-            }
-        }
-        port_number(json::int(p, "port").unwrap_or(0), &format!("{at}.port"), e);
-        match json::text(p, "protocol") {
-            "TCP" | "UDP" | "SCTP" => {}
-            "" => e.required(&format!("{at}.protocol"), ""),
-            other => e.unsupported(&format!("{at}.protocol"), other, &["SCTP", "TCP", "UDP"]),
-        }
-        match &p["targetPort"] {
-            Value::Number(n) => port_number(n.as_i64().unwrap_or(0), &format!("{at}.targetPort"), e),
-            Value::String(s) => e.names(&format!("{at}.targetPort"), s, port_name(s)),
-            _ => {}
-        }
-    }
-    for (i, p) in ports.iter().enumerate() {
-        let same = |o: &&Value| o["port"] == p["port"] && o["protocol"] == p["protocol"];
-        if ports[..i].iter().any(|o| same(&o)) {
-            let key =
-                json!({"Name": "", "Protocol": p["protocol"], "AppProtocol": null, "Port": p["port"], "TargetPort": 0, "NodePort": 0});
-            e.duplicate(&format!("spec.ports[{i}]"), &key);
-        }
-        if let Some(n) = json::int(p, "nodePort").filter(|n| *n != 0) {
-            if kind == "ClusterIP" {
-                e.forbidden(&format!("spec.ports[{i}].nodePort"), "may not be used when `type` is 'ClusterIP'");
-            }
-            if ports[..i].iter().any(|o| json::int(o, "nodePort") == Some(n) && o["protocol"] == p["protocol"]) {
-                e.duplicate(&format!("spec.ports[{i}].nodePort"), &n.into());
-            }
-        }
-    }
-    super::metadata::validate_labels(json::object(spec, "selector"), "spec.selector", e);
-    match json::text(spec, "sessionAffinity") {
-        "ClientIP" | "None" => {}
-        "" => e.required("spec.sessionAffinity", ""),
-        other => e.unsupported("spec.sessionAffinity", other, &["ClientIP", "None"]),
-    }
-    for (i, ip) in json::list(spec, "externalIPs").iter().enumerate() {
-        let ip = ip.as_str().unwrap_or("");
-        if ip.parse::<std::net::IpAddr>().is_err() {
-            e.invalid_text(&format!("spec.externalIPs[{i}]"), ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+            spec.insert("clusterIPs".into(), json!([one]));
         }
     }
 }
 
-fn range(server: &Server) -> (u32, u32) {
-    let (network, prefix) = server.options.service_cidr;
-    let size = 1u64 << (32 - u32::from(prefix.min(30)));
-    (u32::from(network), u32::try_from(size - 1).unwrap_or(u32::MAX))
-}
-
-/// Takes an address for good.
-pub(crate) fn reserve(server: &Server, ip: &str) {
-    if let Ok(ip) = ip.parse::<Ipv4Addr>() {
-        server.allocated.lock().unwrap_or_else(PoisonError::into_inner).ips.insert(ip.into());
-    }
-}
-
-/// Gives a service the addresses and ports that it needs and takes those that it names.
-pub(crate) fn allocate(env: &Env<'_>, r: &Resource, doc: &mut Value, old: Option<&Value>) -> Result<(), Vec<Cause>> {
-    if !(r.group.is_empty() && r.plural == "services") {
+/// Families of the addresses; this cluster has IPv4 alone.
+fn families(doc: &mut Value, old: Option<&Value>) -> Result<(), Vec<Cause>> {
+    if is_external(doc) {
         return Ok(());
     }
-    let mut errors = Errors::default();
-    let server = env.server;
-    let chance = &server.options.chance;
-    let mut used = server.allocated.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(old) = old {
-        give_back(&mut used, old);
+    if json::text(doc, "spec.ipFamilyPolicy").is_empty() {
+        let selectorless = json::object(doc, "spec.selector").is_none_or(Map::is_empty);
+        let kept = old.map_or("", |o| json::text(o, "spec.ipFamilyPolicy"));
+        let policy = match kept {
+            "" if json::text(doc, "spec.clusterIP") == "None" && selectorless => "RequireDualStack",
+            "" => "SingleStack",
+            p => p,
+        };
+        doc["spec"]["ipFamilyPolicy"] = policy.into();
     }
-    let (network, last) = range(server);
-    let ip = json::text(doc, "spec.clusterIP").to_owned();
-    let mut taken_ip = None;
-    if !is_external(doc) && ip.is_empty() {
-        // A few draws, then the first free one.
-        let free = (0..64)
-            .map(|_| network + 1 + (chance.next_u64() % u64::from(last - 1)) as u32)
-            .find(|a| !used.ips.contains(a))
-            .or_else(|| (network + 1..network + last).find(|a| !used.ips.contains(a)));
-        match free {
-            Some(a) => {
-                taken_ip = Some(a);
-                let text = Ipv4Addr::from(a).to_string();
-                doc["spec"]["clusterIP"] = text.as_str().into();
-                doc["spec"]["clusterIPs"] = json!([text]);
+    let mut e = Errors::default();
+    service_validation::cluster_ips(doc, old, &mut e);
+    refuse(e)?;
+    let mut e = Errors::default();
+    let policy = json::text(doc, "spec.ipFamilyPolicy").to_owned();
+    let list = |doc: &Value, k: &str| json::list(&doc["spec"], k).to_vec();
+    let (ips, mut families) = (list(doc, "clusterIPs"), list(doc, "ipFamilies"));
+    if policy == "SingleStack" {
+        for (n, what) in [(ips.len(), "cluster IPs"), (families.len(), "IP families")] {
+            if n == 2 {
+                let why = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
+                e.invalid_text("spec.ipFamilyPolicy", &policy, &why);
             }
-            None => errors.invalid("spec.clusterIPs", &json!([]), "failed to allocate a serviceIP: range is full"),
-        }
-    } else if !is_external(doc) && ip != "None" {
-        let list = doc["spec"]["clusterIPs"].clone();
-        match ip.parse::<Ipv4Addr>().map(u32::from) {
-            Err(_) => {
-                errors.invalid_text("spec.clusterIPs[0]", &ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-            }
-            Ok(a) if a <= network || a >= network + last => {
-                errors.invalid(
-                    "spec.clusterIPs",
-                    &list,
-                    &format!("failed to allocate IP {ip}: the provided network does not match the current range"),
-                );
-            }
-            Ok(a) if used.ips.contains(&a) => {
-                errors.invalid("spec.clusterIPs", &list, &format!("failed to allocate IP {ip}: provided IP is already allocated"));
-            }
-            Ok(a) => taken_ip = Some(a),
         }
     }
-    let kind = json::text(doc, "spec.type").to_owned();
-    let wants = kind == "NodePort" || (kind == "LoadBalancer" && doc["spec"]["allocateLoadBalancerNodePorts"].as_bool() != Some(false));
-    let mut taken_ports = BTreeSet::new();
-    for (i, p) in doc["spec"].get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
-        match json::int(p, "nodePort").filter(|n| *n != 0) {
-            Some(n) if !NODE_PORTS.contains(&n) => {
-                errors.invalid(
-                    &format!("spec.ports[{i}].nodePort"),
-                    &n.into(),
-                    &format!(
-                        "provided port is not in the valid range. The range of valid ports is {}-{}",
-                        NODE_PORTS.start(),
-                        NODE_PORTS.end()
-                    ),
-                );
-            }
-            Some(n) if used.ports.contains(&n) && !taken_ports.contains(&n) => {
-                errors.invalid(&format!("spec.ports[{i}].nodePort"), &n.into(), "provided port is already allocated");
-            }
-            Some(n) => {
-                taken_ports.insert(n);
-            }
-            None if wants => {
-                let n_ports = (NODE_PORTS.end() - NODE_PORTS.start() + 1).unsigned_abs();
-                let start = chance.next_u64() % n_ports;
-                let free = (0..n_ports)
-                    .map(|k| NODE_PORTS.start() + ((start + k) % n_ports) as i64)
-                    .find(|n| !used.ports.contains(n) && !taken_ports.contains(n));
-                match free {
-                    Some(n) => {
-                        taken_ports.insert(n);
-                        p["nodePort"] = n.into();
-                    }
-                    None => errors.invalid(&format!("spec.ports[{i}].nodePort"), &Value::from(0), "range is full"),
-                }
-            }
-            None => {}
+    for (i, ip) in ips.iter().enumerate().take_while(|(_, ip)| *ip != "None") {
+        if i < families.len() {
+            continue;
+        }
+        if addresses::parse_ip(ip.as_str().unwrap_or("")).is_some_and(|a| a.is_ipv6()) {
+            e.invalid(&format!("spec.clusterIPs[{i}]"), &ips.clone().into(), "IPv6 is not configured on this cluster");
+        } else {
+            families.push("IPv4".into());
         }
     }
-    if !errors.is_empty() {
-        if let Some(old) = old {
-            take(&mut used, old);
+    refuse(e)?;
+    let mut e = Errors::default();
+    if json::text(doc, "spec.clusterIP") == "None" && json::object(doc, "spec.selector").is_none_or(Map::is_empty) {
+        // Nobody looks after the addresses of such a service: it may have any.
+        if families.is_empty() {
+            families.push("IPv4".into());
         }
-        return Err(errors.causes);
+        if families.len() < 2 && policy != "SingleStack" {
+            families.push(if families[0] == "IPv4" { "IPv6" } else { "IPv4" }.into());
+        }
+    } else {
+        if policy == "RequireDualStack" {
+            e.invalid_text("spec.ipFamilyPolicy", &policy, "this cluster is not configured for dual-stack services");
+        }
+        for (i, f) in families.iter().enumerate().filter(|(_, f)| *f != "IPv4") {
+            e.invalid(&format!("spec.ipFamilies[{i}]"), f, "not configured on this cluster");
+        }
+        refuse(e)?;
+        if families.is_empty() {
+            families.push("IPv4".into());
+        }
     }
-    used.ips.extend(taken_ip);
-    used.ports.extend(taken_ports);
+    doc["spec"]["ipFamilies"] = families.into();
     Ok(())
 }
 
-fn parts(doc: &Value) -> (Option<u32>, Vec<i64>) {
-    let ip = json::text(doc, "spec.clusterIP").parse::<Ipv4Addr>().ok().map(u32::from);
-    let ports = json::list(doc, "spec.ports").iter().filter_map(|p| json::int(p, "nodePort")).collect();
-    (ip, ports)
+fn refuse(e: Errors) -> Result<(), Vec<Cause>> {
+    if e.is_empty() { Ok(()) } else { Err(e.causes) }
 }
 
-fn take(used: &mut Allocated, doc: &Value) {
-    let (ip, ports) = parts(doc);
-    used.ips.extend(ip);
-    used.ports.extend(ports);
-}
-
-fn give_back(used: &mut Allocated, doc: &Value) {
-    let (ip, ports) = parts(doc);
-    if let Some(ip) = ip {
-        used.ips.remove(&ip);
-    }
-    for p in ports {
-        used.ports.remove(&p);
-    }
-}
-
-/// Gives back what an object held; `old` keeps what it has (a change that was tried only).
-pub(crate) fn release(server: &Server, r: &Resource, doc: &Value, old: Option<&Value>) {
-    if r.group.is_empty() && r.plural == "services" {
-        let mut used = server.allocated.lock().unwrap_or_else(PoisonError::into_inner);
-        give_back(&mut used, doc);
-        if let Some(old) = old {
-            take(&mut used, old);
+/// Fields that only the old type has go with it, unless the writer changed them.
+fn drop_dependent(doc: &mut Value, old: &Value) {
+    let same = |doc: &Value, k: &str| doc["spec"].get(k) == old["spec"].get(k);
+    let mut gone: Vec<&str> = Vec::new();
+    if !is_external(old) && is_external(doc) {
+        if same(doc, "clusterIP") && same(doc, "clusterIPs") {
+            gone.extend(["clusterIP", "clusterIPs"]);
         }
+        gone.extend(["ipFamilies", "ipFamilyPolicy"].into_iter().filter(|k| same(doc, k)));
+    }
+    if has_node_ports(old) && !has_node_ports(doc) {
+        let ports = |d: &Value| -> Vec<i64> { json::list(d, "spec.ports").iter().filter_map(|p| json::int(p, "nodePort")).collect() };
+        let was = ports(old);
+        if ports(doc).iter().all(|n| was.contains(n)) {
+            for p in doc["spec"].get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+                json::take(p, "nodePort");
+            }
+        }
+    }
+    let was_balanced = json::text(old, "spec.type") == "LoadBalancer" && json::text(doc, "spec.type") != "LoadBalancer";
+    let given_up = |had: bool, k: &'static str| (had && same(doc, k)).then_some(k);
+    gone.extend(given_up(needs_health_check(old) && !needs_health_check(doc), "healthCheckNodePort"));
+    gone.extend(given_up(was_balanced, "allocateLoadBalancerNodePorts"));
+    gone.extend(given_up(was_balanced, "loadBalancerClass"));
+    gone.extend(given_up(is_exposed(old) && !is_exposed(doc), "externalTrafficPolicy"));
+    if is_external(doc) {
+        gone.push("internalTrafficPolicy");
+    }
+    for k in gone {
+        json::take(&mut doc["spec"], k);
+    }
+    if json::text(doc, "spec.type") != "LoadBalancer" && doc.get("status").is_some() {
+        doc["status"]["loadBalancer"] = json!({});
     }
 }

@@ -173,7 +173,7 @@ impl Schema {
                 let mut out = Map::with_capacity(map.len());
                 for (k, v) in map {
                     let v = if v.is_null() { zero(item) } else { self.decode_value(item, v, &path.key(&k), findings)? };
-                    out.insert(k, v);
+                    out.insert(k, if **item == Ty::Quantity { thousandths(v) } else { v });
                 }
                 Ok(Value::Object(out))
             }
@@ -369,6 +369,14 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
             v => wrong(v, path, "[]uint8"),
         },
         Ty::Struct(_) | Ty::List(_) | Ty::Map(_) | Ty::Raw => Ok(value),
+    }
+}
+
+/// An amount of a resource list, which is held in whole thousandths (SetDefaults_ResourceList).
+fn thousandths(amount: Value) -> Value {
+    match amount.as_str().map(Quantity::parse) {
+        Some(Ok(q)) => Value::String(q.round_up_milli().to_string()),
+        _ => amount,
     }
 }
 

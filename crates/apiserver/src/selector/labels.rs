@@ -255,7 +255,7 @@ impl<'a> Parser<'a> {
             Some(Token::Word(w)) => w.clone(),
             other => return Err(BadSelector(format!("found '{}', expected: identifier", show(other)))),
         };
-        let wrong = meta::label_key(&key);
+        let wrong = meta::qualified_name(&key);
         if !wrong.is_empty() {
             return Err(BadSelector(format!("<nil>: Invalid value: {key:?}: {}", wrong.join("; "))));
         }

@@ -49,6 +49,11 @@ fn sub_target(call: &Call<'_>, group: &str, version: &str, plural: &str) -> Resu
     write::Target::of(call.server, &r)
 }
 
+/// Names of a pod's containers.
+fn names(doc: &Value) -> [Vec<&str>; 2] {
+    ["containers", "initContainers"].map(|which| json::list(&doc["spec"], which).iter().map(|c| json::text(c, "name")).collect())
+}
+
 /// What a write of a subresource other than status may change: everything else comes from the stored object.
 pub(crate) fn restrict(sub: &str, doc: &mut Value, old: &Value) {
     let new = std::mem::replace(doc, old.clone());
@@ -62,7 +67,10 @@ pub(crate) fn restrict(sub: &str, doc: &mut Value, old: &Value) {
             json::put(doc, "status", old.get("status").cloned());
         }
         "ephemeralcontainers" => json::put(&mut doc["spec"], "ephemeralContainers", new["spec"].get("ephemeralContainers").cloned()),
+        // Validation refuses containers that come, go, or change places.
+        "resize" if names(&new) != names(doc) => *doc = new,
         "resize" => {
+            json::put(&mut doc["spec"], "resources", new["spec"].get("resources").cloned());
             for which in ["containers", "initContainers"] {
                 let wanted = json::list(&new["spec"], which).to_vec();
                 for c in doc["spec"].get_mut(which).and_then(Value::as_array_mut).into_iter().flatten() {

@@ -43,7 +43,14 @@ pub(crate) fn create_document(
     let given_rv = json::text(&doc, "metadata.resourceVersion").to_owned();
     let ns = call.namespace().to_owned();
     admission::namespace::check(&server, &target.served, &ns, json::text(&doc, "metadata.name"))?;
-    let env = Env { server: &server, now: server.options.clock.now(), namespace: &ns, warnings: Default::default(), user: &call.req.user };
+    let env = Env {
+        server: &server,
+        now: server.options.clock.now(),
+        namespace: &ns,
+        warnings: Default::default(),
+        user: &call.req.user,
+        served: &target.served,
+    };
 
     let owned = match op {
         managed::Op::Update => managed::updated(target, None, &doc, None, &opts.manager, env.now),
@@ -58,20 +65,23 @@ pub(crate) fn create_document(
         schema.apply_defaults(target.schema.root(), &mut doc);
     }
     admission::mutate(&env, target, &mut doc, None)?;
+    let name = json::text(&doc, "metadata.name").to_owned();
+    (rules.settle)(&mut doc, None, &env).map_err(|causes| target.invalid(&name, &causes))?;
+    let grant = kinds::allocate(&server, &r, &mut doc, None)?;
+    kinds::features::drop_disabled(&r, &mut doc, None);
     (rules.prepare_create)(&mut doc, &env);
     finish(target, &mut doc);
 
     let mut errors = Errors::default();
-    kinds::validate_meta(&r, &doc, &mut errors);
-    (rules.validate)(&doc, &mut errors, &env);
-    (rules.validate_create)(&doc, &mut errors, &env);
-    let name = json::text(&doc, "metadata.name").to_owned();
+    rules.check_create(&doc, &mut errors, &env);
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
     }
     if r.custom {
         custom::whole_numbers(&mut doc);
     }
+    // They come even when the write fails from here on.
+    call.warnings.extend(kinds::warnings(&r, None, &doc, None));
     if !matches!(given_rv.as_str(), "" | "0") {
         return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
@@ -100,14 +110,15 @@ pub(crate) fn create_document(
         }
         return Err(e);
     }
-    kinds::allocate(&env, &r, &mut doc, None).map_err(|causes| target.invalid(&name, &causes))?;
+    // What is read from the store is filled in anew: defaults that follow from what the strategy set come now.
+    target.schema.schema().apply_defaults(target.schema.root(), &mut doc);
+    finish(target, &mut doc);
     managed::put(&mut doc, owned);
     call.warnings.extend(env.warnings.take());
-    call.warnings.extend(kinds::warnings(&r, &doc, None));
     if opts.dry_run {
-        kinds::release(&server, &r, &doc, None);
         return Ok(doc);
     }
+    grant.settle();
     charge.settle(&server);
     Ok(commit(&server, &r, &key(&ns, &name), doc, false))
 }

@@ -338,7 +338,7 @@ pub(crate) fn is_finished(r: &Resource, doc: &Value) -> bool {
 
 /// Takes an object out of the store.
 pub(crate) fn remove(server: &Server, r: &Resource, k: &str, doc: Value) -> Value {
-    kinds::release(server, r, &doc, None);
+    kinds::release(server, r, &doc);
     commit(server, r, k, doc, true)
 }
 

@@ -237,7 +237,8 @@ impl Target {
 
     /// 422 for this kind.
     pub(crate) fn invalid(&self, name: &str, causes: &[Cause]) -> ApiError {
-        ApiError::invalid(&self.served.group, &self.served.kind, name, causes)
+        // The kind is the one that the strategy knows: an event is one of the core group whatever path it came by.
+        ApiError::invalid(&self.stored.group, &self.stored.kind, name, causes)
     }
 
     /// Decodes a document of the served version into one of the stored version, defaults filled in.

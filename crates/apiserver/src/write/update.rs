@@ -121,7 +121,14 @@ pub(crate) fn change(
     let name = call.route.name.unwrap_or("").to_owned();
     let ns = call.namespace().to_owned();
     let sub = call.route.subresource;
-    let env = Env { server: &server, now: server.options.clock.now(), namespace: &ns, warnings: Default::default(), user: &call.req.user };
+    let env = Env {
+        server: &server,
+        now: server.options.clock.now(),
+        namespace: &ns,
+        warnings: Default::default(),
+        user: &call.req.user,
+        served: &target.served,
+    };
 
     let rv = json::text(&doc, "metadata.resourceVersion").to_owned();
     let unconditional = rv.is_empty() || rv == "0";
@@ -138,19 +145,23 @@ pub(crate) fn change(
         return Err(ApiError::conflict(&target.served, &name, MODIFIED));
     }
 
-    if let Some(s) = sub.filter(|s| *s != "status") {
-        crate::sub::restrict(s, &mut doc, old);
-    }
     let owned = match op {
         managed::Op::Update => managed::updated(target, Some(old), &doc, sub, &opts.manager, env.now),
         managed::Op::Apply(list) => list.to_vec(),
     };
+    if let Some(s) = sub.filter(|s| *s != "status") {
+        crate::sub::restrict(s, &mut doc, old);
+    }
     restore(target, sub, old, &mut doc, rules);
     call.warnings.extend(kinds::dedup_owners(&mut doc));
     let mut errors = Errors::default();
+    let mut grant = None;
     match sub {
         None => {
             admission::mutate(&env, target, &mut doc, Some(old))?;
+            (rules.settle)(&mut doc, Some(old), &env).map_err(|causes| target.invalid(&name, &causes))?;
+            grant = Some(kinds::allocate(&server, &r, &mut doc, Some(old))?);
+            kinds::features::drop_disabled(&r, &mut doc, Some(old));
             (rules.prepare_update)(&mut doc, old, &env);
         }
         Some("status") => (rules.prepare_status)(&mut doc, old, &env),
@@ -161,48 +172,31 @@ pub(crate) fn change(
     finish(target, &mut doc);
     raise_generation(&r, sub, old, &mut doc);
     managed::put(&mut doc, owned);
-    kinds::validate_meta_update(&r, &doc, old, &mut errors);
-    kinds::validate_meta_update(&r, &doc, old, &mut errors);
-    match sub {
-        None => {
-            for _ in 0..rules.meta_again {
-                kinds::validate_meta(&r, &doc, &mut errors);
-            }
-            if rules.update_first {
-                (rules.validate_update)(&doc, old, &mut errors, &env);
-            }
-            (rules.validate)(&doc, &mut errors, &env);
-            if !rules.update_first {
-                (rules.validate_update)(&doc, old, &mut errors, &env);
-            }
-        }
-        Some("status") => (rules.validate_status)(&doc, old, &mut errors, &env),
-        // The scale of a custom object is checked by its parent's rules.
-        Some("scale") if r.custom => (rules.validate_update)(&doc, old, &mut errors, &env),
-        Some(s) => kinds::validate_sub(&r, s, &doc, old, &mut errors),
-    }
+    rules.check_update(sub, &doc, old, &mut errors, &env);
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors.causes));
     }
     if r.custom {
         custom::whole_numbers(&mut doc);
     }
+    call.warnings.extend(kinds::warnings(&r, sub, &doc, Some(old)));
     if !matches!(sub, Some("status" | "scale" | "finalize" | "approval")) {
         admission::validate(&env, target, &doc, Some(old))?;
     }
+    admission::growth::check(&env, target, sub, &doc, old)?;
     doc["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     call.warnings.extend(env.warnings.take());
-    call.warnings.extend(kinds::warnings(&r, &doc, Some(old)));
     if same(&doc, old) && managed::same_but_times(&doc, old) {
         return Ok(old.clone());
     }
-    kinds::allocate(&env, &r, &mut doc, Some(old)).map_err(|causes| target.invalid(&name, &causes))?;
     if opts.dry_run {
-        kinds::release(&server, &r, &doc, Some(old));
         return Ok(doc);
     }
     let charge = admission::quota::check(&env, target, &doc, Some(old))?;
     charge.settle(&server);
+    if let Some(grant) = grant {
+        grant.settle();
+    }
     let k = call.key(&name);
     if super::delete::is_finished(&r, &doc) {
         // Watches see the state that was stored; the answer shows the one that was sent, at the version before the removal.

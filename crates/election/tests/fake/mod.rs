@@ -163,6 +163,17 @@ pub fn faults(choose: impl FnMut(&'static str) -> Fault + Send + 'static) -> Fau
     Arc::new(Mutex::new(Box::new(choose)))
 }
 
+/// The same fault for every request, and how many there were.
+pub fn always(fault: Fault) -> (Faults, Arc<Mutex<u32>>) {
+    let tries = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&tries);
+    let faults = faults(move |_| {
+        *count.lock().unwrap() += 1;
+        fault.clone()
+    });
+    (faults, tries)
+}
+
 pub struct Client {
     pub server: Server,
     pub who: String,
@@ -299,6 +310,29 @@ pub fn candidate(server: &Server, identity: &str, options: Options) -> Candidate
     let power = Power::default();
     let task = tokio::spawn(Stoppable { inner: Box::pin(elector.run()), power: power.clone(), nap: None });
     Candidate { handle: Some(handle), task, events, registry, power }
+}
+
+/// A candidate with everything as it is by default.
+pub fn plain(server: &Server, identity: &str) -> Candidate {
+    candidate(server, identity, Options::default())
+}
+
+/// A candidate that watches the Lease.
+pub fn watching(server: &Server, identity: &str) -> Candidate {
+    candidate(server, identity, Options { hints: true, ..Options::default() })
+}
+
+/// A candidate that meets these faults.
+pub fn with_faults(server: &Server, identity: &str, faults: Faults) -> Candidate {
+    candidate(server, identity, Options { faults, ..Options::default() })
+}
+
+/// A server whose Lease plain candidate `a` holds.
+pub async fn led_by_a() -> (Server, Candidate) {
+    let server = Server::default();
+    let a = plain(&server, "a");
+    a.lead().await;
+    (server, a)
 }
 
 impl Candidate {

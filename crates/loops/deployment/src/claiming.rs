@@ -64,6 +64,13 @@ pub(crate) fn outcome(steps: &[Vec<Write>], outcome: &Outcome) -> Claimed {
     out
 }
 
+/// How many sets the claim adopts, and how many it releases.
+pub(crate) fn numbers(steps: &[Vec<Write>]) -> (usize, usize) {
+    let patches = steps.iter().flatten().filter(|w| matches!(w, Write::Patch { .. }));
+    let (adopted, released): (Vec<&Write>, Vec<&Write>) = patches.partition(|w| adopts(w));
+    (adopted.len(), released.len())
+}
+
 fn adopts(write: &Write) -> bool {
     matches!(write, Write::Patch { body, .. } if body["metadata"]["ownerReferences"][0].get("$patch").is_none())
 }

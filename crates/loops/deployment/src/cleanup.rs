@@ -26,8 +26,9 @@ fn idle(set: &ReplicaSet) -> bool {
 
 /// Lowest revision first. Revisions that are no numbers make the relation intransitive, so this is an insertion sort, which takes any relation.
 fn by_revision(sets: Vec<&Arc<ReplicaSet>>) -> Vec<&Arc<ReplicaSet>> {
+    // Those of one revision stay as they come: oldest first.
     let before = |a: &(Option<i64>, &Arc<ReplicaSet>), b: &(Option<i64>, &Arc<ReplicaSet>)| match (a.0, b.0) {
-        (Some(x), Some(y)) if x != y => x.cmp(&y),
+        (Some(x), Some(y)) => x.cmp(&y),
         _ => by_age(a.1, b.1),
     };
     let mut sorted: Vec<(Option<i64>, &Arc<ReplicaSet>)> = Vec::with_capacity(sets.len());

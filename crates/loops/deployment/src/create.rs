@@ -74,16 +74,11 @@ impl NewSet {
 
 /// `<deployment>-<hash>` within 253 characters; the hash is never cut. Dots and hyphens at the cut would make an invalid name (workloads 1.8.4, S15).
 pub(crate) fn set_name(deployment: &Deployment, hash: &str) -> String {
-    let name = &*deployment.meta.name;
-    match MAX_NAME.checked_sub(1 + hash.len()).filter(|budget| *budget > 0 && name.len() > *budget) {
-        Some(mut budget) => {
-            while !name.is_char_boundary(budget) {
-                budget -= 1;
-            }
-            format!("{}-{hash}", name[..budget].trim_end_matches(['.', '-']))
-        }
-        None => format!("{name}-{hash}"),
+    let (name, budget) = (&*deployment.meta.name, MAX_NAME.saturating_sub(1 + hash.len()));
+    if name.len() <= budget {
+        return format!("{name}-{hash}");
     }
+    format!("{}-{hash}", name[..name.floor_char_boundary(budget)].trim_end_matches(['.', '-']))
 }
 
 /// How large a new set of size `now` may be when all sets together have `total` (workloads 2.7.1).

@@ -13,6 +13,7 @@ mod cleanup;
 mod conclude;
 mod create;
 mod edit;
+mod explain;
 mod plan;
 mod progress;
 mod recreate;
@@ -94,6 +95,10 @@ impl ControlLoop for DeploymentLoop {
 
     fn conclude(&self, snap: &Snapshot, _plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report {
         conclude::conclude(&plan::decide(snap), outcome, now, self.terminating_replicas)
+    }
+
+    fn explain(&self, snap: &Snapshot, _plan: &Plan) -> Option<String> {
+        explain::explain(&plan::decide(snap))
     }
 
     fn remember(&self, snap: &Snapshot, plan: &Plan, outcome: &Outcome) {

@@ -9,6 +9,7 @@ use crate::{
     conclude::bookkeeping,
     create::NewSet,
     edit::SetEdit,
+    explain::Why,
     progress::complete,
     recreate, revision, rollback,
     rolling::{self, NewSize},
@@ -49,6 +50,10 @@ pub(crate) struct Work<'s> {
     pub(crate) acts: Vec<Vec<Act>>,
     /// What remains to be said when they are done.
     pub(crate) finish: Finish,
+    /// What the writes come from.
+    pub(crate) why: Why,
+    /// Whether the first write is about nothing but what the new set lacks.
+    pub(crate) notes_alone: bool,
     /// What the new set needs before anything else; merged with its sizing where that is part of the pass.
     notes: Option<SetEdit>,
 }
@@ -95,7 +100,8 @@ pub(crate) fn decide(snap: &Snapshot) -> Pass<'_> {
     let sets = Sets::classify(deployment, &template, claims.claimed);
     let notes = revision::notes(deployment, &sets);
     let publishes = sets.new.is_some() && notes.is_none();
-    let mut work = Box::new(Work { snap, deployment, template, sets, publishes, acts: Vec::new(), finish: Finish::Counters, notes });
+    let (acts, finish, why) = (Vec::new(), Finish::Counters, Why::Settled);
+    let mut work = Box::new(Work { snap, deployment, template, sets, publishes, acts, finish, why, notes_alone: false, notes });
     work.decide();
     Pass::Work(work)
 }
@@ -129,17 +135,23 @@ impl Work<'_> {
         let deployment = self.deployment;
         if deployment.meta.deleting.is_some() {
             // Only the status is kept up; what the set's annotations lack no longer matters (S9).
+            self.why = Why::Deleting;
             return;
         }
         let request = rollback::requested(deployment);
         if deployment.paused {
             self.scale();
+            self.why = Why::Paused;
             if request.is_none() {
                 self.clean_up();
             }
         } else if let Some(revision) = request {
             self.roll_back(revision);
-        } else if !(scale::scaling_event(deployment, &self.sets) && self.scale()) {
+        } else if let Some(before) = scale::sized_before(deployment, &self.sets)
+            && self.scale()
+        {
+            self.why = Why::Resized(before);
+        } else {
             self.finish = Finish::Rollout;
             match &deployment.strategy {
                 Strategy::Recreate => self.recreate(),
@@ -149,6 +161,7 @@ impl Work<'_> {
         }
         if let Some(notes) = self.notes.take() {
             self.acts.insert(0, vec![Act::Edit(notes)]);
+            self.notes_alone = true;
         }
     }
 
@@ -172,12 +185,20 @@ impl Work<'_> {
             Some(set) => match rolling::grow(deployment, &self.sets, &set) {
                 Err(error) => return self.finish = Finish::Failed(error),
                 // One direction per pass: what shrinking may count on has changed.
-                Ok(Some(edit)) => return self.edit(vec![edit]),
+                Ok(Some(edit)) => {
+                    self.why = Why::NewSize;
+                    return self.edit(vec![edit]);
+                }
                 Ok(None) => NewSize { replicas: set.replicas, available: set.status.available_replicas.min(set.replicas) },
             },
         };
         let shrink = rolling::shrink(deployment, &self.sets, new);
         let nothing_removed = shrink.edits.is_empty() || shrink.lagging;
+        match self.why {
+            Why::Settled if !shrink.edits.is_empty() => self.why = Why::OldSizes,
+            Why::Settled if shrink.lagging => self.why = Why::Lagging,
+            _ => {}
+        }
         self.edit(shrink.edits);
         if nothing_removed && complete(deployment, &deployment.status) {
             self.clean_up();
@@ -188,15 +209,23 @@ impl Work<'_> {
         let deployment = self.deployment;
         let emptied = recreate::empty_old(deployment, &self.sets);
         if !emptied.is_empty() {
+            self.why = Why::OldPodsFirst;
             return self.edit(emptied);
         }
-        if recreate::old_pods_running(&self.sets, &self.snap.running) {
+        let running = recreate::running(&self.sets, &self.snap.running).count();
+        if running > 0 {
+            self.why = Why::OldPodsRun(running);
             return;
         }
         match self.sets.new.clone() {
             None if self.create().is_none() => return,
             None => {}
-            Some(set) => self.edit(SetEdit::resize(deployment, &set, deployment.replicas, false).into_iter().collect()),
+            Some(set) => {
+                if let Some(edit) = SetEdit::resize(deployment, &set, deployment.replicas, false) {
+                    self.why = Why::NewSize;
+                    self.edit(vec![edit]);
+                }
+            }
         }
         if complete(deployment, &deployment.status) {
             self.clean_up();
@@ -212,6 +241,7 @@ impl Work<'_> {
             let answer = rollback::answer(self.deployment, &self.template, &self.sets, requested);
             self.acts.push(vec![Act::Rollback(Box::new(answer))]);
         }
+        self.why = Why::RollBack(requested);
     }
 
     /// Plans the new set and tells its size; none where that fails.
@@ -220,6 +250,7 @@ impl Work<'_> {
             Ok(new) => {
                 let replicas = new.replicas;
                 self.acts.push(vec![Act::Create(Box::new(new))]);
+                self.why = Why::NoNewSet;
                 Some(replicas)
             }
             Err(error) => {

@@ -16,6 +16,11 @@ pub(crate) fn complete(deployment: &Deployment, status: &DeploymentStatus) -> bo
         && status.observed_generation >= deployment.meta.generation
 }
 
+/// Whether the status tells that there was no progress for too long.
+pub(crate) fn told_timeout(deployment: &Deployment) -> bool {
+    Working::of(deployment).condition(PROGRESSING).is_some_and(|c| c.reason == TIMED_OUT_REASON)
+}
+
 /// Pausing stops the clock of the deadline, resuming starts it anew (workloads 2.5).
 pub(crate) fn note_pause(deployment: &Deployment, working: &mut Working, now: Timestamp) {
     let reason = working.condition(PROGRESSING).map(|c| c.reason.as_str());

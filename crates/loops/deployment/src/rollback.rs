@@ -41,8 +41,8 @@ fn last_but_one(sets: &Sets) -> i64 {
     for revision in sets.all().filter_map(|s| annotations::revision(s)) {
         if revision >= highest {
             (highest, second) = (revision, highest);
-        } else if revision > second {
-            second = revision;
+        } else {
+            second = second.max(revision);
         }
     }
     second

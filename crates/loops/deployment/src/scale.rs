@@ -9,13 +9,13 @@ use crate::{
     sets::{Sets, by_age, clamp, sum},
 };
 
-/// Whether `spec.replicas` changed since the active sets were sized (workloads 2.6.1).
-pub(crate) fn scaling_event(deployment: &Deployment, sets: &Sets) -> bool {
-    sets.active().any(|s| outdated(deployment, s))
+/// What `spec.replicas` was when the active sets were sized, where it has changed since (workloads 2.6.1).
+pub(crate) fn sized_before(deployment: &Deployment, sets: &Sets) -> Option<i32> {
+    sets.active().find_map(|s| outdated(deployment, s))
 }
 
-fn outdated(deployment: &Deployment, set: &ReplicaSet) -> bool {
-    annotations::size(set, DESIRED_REPLICAS).is_some_and(|n| n != deployment.replicas)
+fn outdated(deployment: &Deployment, set: &ReplicaSet) -> Option<i32> {
+    annotations::size(set, DESIRED_REPLICAS).filter(|n| *n != deployment.replicas)
 }
 
 /// What scaling comes to (workloads 2.6.2).
@@ -37,7 +37,7 @@ pub(crate) fn scale(deployment: &Deployment, sets: &Sets) -> Scale {
         let newest = || sets.new.as_ref().or(sets.old.last());
         let Some(set) = first.or_else(newest) else { return Scale::AtOnce(Vec::new()) };
         // S1: an out-of-date annotation on the one active set would be a scaling event for ever.
-        let forced = first.is_some() && outdated(deployment, set);
+        let forced = first.is_some() && outdated(deployment, set).is_some();
         return Scale::AtOnce(SetEdit::resize(deployment, set, deployment.replicas, forced).into_iter().collect());
     }
     if sets.new.as_ref().is_some_and(|new| saturated(deployment, new)) {
@@ -78,7 +78,6 @@ fn proportional(deployment: &Deployment, sets: &Sets) -> Vec<(Arc<ReplicaSet>, i
             let share = match to_add {
                 // No set can be larger than its field.
                 1.. => fraction.min(left).min(i64::from(i32::MAX) - i64::from(set.replicas)),
-                0 => 0,
                 _ => fraction.max(left),
             };
             let share = if left == 0 { 0 } else { share };

@@ -158,6 +158,8 @@ fn a_set_that_is_not_there_is_passed_over() {
         world.settle();
         assert!(world.log.contains(&"patch web-1".to_owned()));
     }
+    let gone = Cluster::new(deployment("web")).and(set("web", 1).with("/metadata/labels", json!({})));
+    assert_eq!(gone.report_when_first(Done::AlreadyGone).next, Next::At(at(gone.now)), "nor of one that the server no longer has");
     let mut world = Cluster::new(deployment("web").image("app:2")).and(set("web", 1).orphan());
     world.refusals.push(("patch", "web-1", FailureKind::Invalid, "refused"));
     let (_, report) = world.pass();

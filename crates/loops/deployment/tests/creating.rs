@@ -117,6 +117,14 @@ fn long_names_are_cut_before_the_hash() {
     assert!(body(&Cluster::new(deployment(&short))).0.starts_with(&format!("{short}-")), "one that fits is whole");
 }
 
+/// workloads 2.4: a set of no pods is made without a word.
+#[test]
+fn a_set_of_no_pods_is_no_scaling() {
+    let mut world = Cluster::new(deployment("web").replicas(0));
+    let (plan, report) = world.pass();
+    assert_eq!((plan.writes().count(), events(&report)), (1, Vec::new()));
+}
+
 /// 2.19 S15: a cut must not leave a dot or hyphen in front of the hyphen.
 #[test]
 fn a_cut_name_stays_a_valid_one() {

@@ -63,6 +63,15 @@ fn a_late_rollout_can_still_finish() {
     assert_eq!(conditions(world.deployment()), ["Available=True/MinimumReplicasAvailable", "Progressing=True/NewReplicaSetAvailable"]);
 }
 
+/// workloads 2.12.3: the verdict stands until there is progress, even where somebody has turned the condition's status.
+#[test]
+fn a_rollout_that_timed_out_has_timed_out() {
+    let world = stuck(deployment("web").progressing("True", "ProgressDeadlineExceeded", T0));
+    let report = world.report();
+    let c = condition(status(&report), "Progressing");
+    assert_eq!((&c["status"], &c["reason"]), (&json!("False"), &json!("ProgressDeadlineExceeded")));
+}
+
 /// workloads 2.12.5: timing out stops nothing; recorded story `deploy-deadline-rollout`.
 #[test]
 fn a_rollout_that_timed_out_goes_on_when_it_can() {
@@ -99,6 +108,10 @@ fn progress_restarts_the_clock() {
     let mut fewer_old = stuck(deployment("web").progressing("True", "ReplicaSetUpdated", T0 - 9));
     fewer_old.edit_set("web-1", |s| s.with("/status/replicas", 1));
     assert_eq!(condition(status(&fewer_old.report()), "Progressing")["lastUpdateTime"], at(T0).to_string(), "fewer old pods are progress");
+    let mut fewer_new = stuck(deployment("web").progressing("True", "ReplicaSetUpdated", T0 - 9));
+    fewer_new.edit_set("web-2", |s| s.with("/status/replicas", 0));
+    let c = condition(status(&fewer_new.report()), "Progressing")["lastUpdateTime"].clone();
+    assert_eq!(c, at(T0 - 9).to_string(), "fewer pods are none where no old one went");
     let mut worse = stuck(deployment("web").progressing("True", "ReplicaSetUpdated", T0 - 9));
     worse.edit_set("web-1", |s| s.available(1).with("/status/replicas", 3));
     assert_eq!(
@@ -145,6 +158,7 @@ fn a_finished_rollout_is_not_judged_again() {
         .and(set("web", 0).with("/status/replicas", 1).created(-1));
     extra.now = T0 + 100_000;
     extra.pass();
+    assert_eq!(reason(extra.deployment()), "NewReplicaSetAvailable", "however long ago that was");
     let (_, report) = extra.pass();
     assert_eq!((report.next, report.steps.len()), (Next::OnChange, 0));
 }

@@ -3,7 +3,7 @@
 use evenkeel_plan::{FailureKind, Write};
 use proptest::{prelude::*, test_runner::Config};
 
-use crate::world::{Cluster, Dep, deployment, set};
+use crate::world::{Cluster, Dep, cases, deployment, set};
 
 /// What may happen between two passes.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ fn at_rest(world: &mut Cluster) {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 96, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: cases(96), failure_persistence: None, ..Config::default() })]
 
     /// workloads 2.7, invariants: at no step too many pods are wanted or too few available, whatever lags behind.
     #[test]

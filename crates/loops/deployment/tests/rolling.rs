@@ -235,6 +235,11 @@ fn sick_pods_go_first_and_oldest_sets_first() {
         .and(set("web", 1).size(6).available(0))
         .and(set("web", 3).size(5).available(5));
     assert_eq!(said(&poor, &poor.plan()), [["web-1 6→5"]], "the budget bounds sick ones too");
+    let both = Cluster::new(deployment("web").image("app:3").replicas(10).rolling(1, 0))
+        .and(set("web", 1).size(3).available(0))
+        .and(set("web", 2).size(3).available(0))
+        .and(set("web", 3).size(5).available(5));
+    assert_eq!(said(&both, &both.plan()), [["web-1 3→2"]], "one budget for all sets");
 }
 
 /// 2.19 S4: upstream swallows it.

@@ -2,6 +2,7 @@
 
 mod claiming;
 mod creating;
+mod explaining;
 mod history;
 mod pausing;
 mod progress;

@@ -48,6 +48,7 @@ fn sizes_are_shared_in_proportion() {
         Vector { case: "3 to 2", to: 2, surge: 0, noted: (3, 3), before: (1, &[1, 1]), after: (1, &[1, 0]) },
         Vector { case: "4 to 5, no new set", to: 5, surge: 0, noted: (4, 4), before: (-1, &[2, 2]), after: (-1, &[3, 2]) },
         Vector { case: "6 to 0", to: 0, surge: 0, noted: (6, 6), before: (3, &[2, 1]), after: (0, &[0, 0]) },
+        Vector { case: "6 to 0, whatever the surge", to: 0, surge: 2, noted: (6, 8), before: (3, &[2, 1]), after: (0, &[0, 0]) },
         Vector { case: "0 to 6, none active", to: 6, surge: 0, noted: (6, 6), before: (0, &[0, 0]), after: (6, &[0, 0]) },
         Vector { case: "10 to 20, surge 2", to: 20, surge: 2, noted: (10, 12), before: (6, &[6]), after: (11, &[11]) },
         Vector { case: "10 to 50, surge 3 to 6", to: 50, surge: 6, noted: (10, 13), before: (5, &[8]), after: (22, &[34]) },
@@ -99,6 +100,7 @@ fn shares_are_written_in_order_until_one_fails() {
     let (_, report) = world.pass();
     assert_eq!(events(&report), ["Normal ScalingReplicaSet: Scaled up replica set web-2 from 3 to 4"]);
     assert_eq!(report.next, evenkeel_plan::Next::Retry("no".into()));
+    assert_eq!(status(&report)["status"].get("observedGeneration"), None, "counters wait until all are written");
     assert_eq!(world.set("web-1")["spec"]["replicas"], 2);
     world.refusals.clear();
     world.pass();
@@ -117,6 +119,27 @@ fn among_equals_the_oldest_gives_and_the_newest_takes() {
     };
     assert_eq!(said(&world(4), &world(4).plan()).concat()[0], "web-3 1→2");
     assert_eq!(said(&world(2), &world(2).plan()).concat()[0], "web-1 1→0");
+}
+
+/// workloads 2.6.2.3.2: with nothing to add or take, the order is that of the list: old ones from the newest, then the new one.
+#[test]
+fn with_nothing_to_share_only_annotations_are_written_in_list_order() {
+    let world = Cluster::new(deployment("web").image("app:4").replicas(6).rolling(0, 1).paused())
+        .and(set("web", 4).size(2).sized_for(5, 5))
+        .and(set("web", 3).size(1).sized_for(5, 5))
+        .and(set("web", 2).size(2).sized_for(5, 5))
+        .and(set("web", 1).size(1).sized_for(5, 5));
+    assert_eq!(said(&world, &world.plan()), [["web-3 note"], ["web-2 note"], ["web-1 note"], ["web-4 note"]]);
+}
+
+/// No set grows beyond its 32 bits, and what it cannot take is left for the others (S11).
+#[test]
+fn a_share_ends_where_the_field_ends() {
+    let most = i64::from(i32::MAX);
+    let world = Cluster::new(deployment("web").image("app:2").replicas(most).rolling(most, 0).paused())
+        .and(set("web", 1).size(2_000_000_000).sized_for(1, 1_000_000_000))
+        .and(set("web", 2).size(100_000_000).sized_for(1, 2_100_000_000));
+    assert_eq!(said(&world, &world.plan()), [[format!("web-1 2000000000→{most}")], ["web-2 100000000→204522252".to_owned()]]);
 }
 
 /// workloads 2.6.2.3.3 and the recorded story `deploy-share-odd-notes`: what is no number counts as missing; then `status.replicas` is the base.

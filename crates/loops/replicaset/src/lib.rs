@@ -9,6 +9,7 @@
 //! Start reading at [`SetLoop`], then `snapshot.rs` (the courses that a pass can take) and `plan.rs`.
 
 mod conclude;
+mod explain;
 mod kind;
 mod memory;
 mod plan;
@@ -98,6 +99,10 @@ impl<S: SetKind> ControlLoop for SetLoop<S> {
             plan::age_ratios(snap, plan, now).into_iter().for_each(|ratio| observer(ratio));
         }
         conclude::conclude(snap, plan, outcome, now)
+    }
+
+    fn explain(&self, snap: &Snapshot<S>, _plan: &Plan) -> Option<String> {
+        explain::explain(snap)
     }
 
     fn remember(&self, snap: &Snapshot<S>, plan: &Plan, outcome: &Outcome) {

@@ -46,16 +46,3 @@ pub(crate) fn body(kind: Kind, set: &Replicated) -> Value {
         "spec": template.shift_remove("spec").filter(Value::is_object).unwrap_or_else(|| json!({})),
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// workloads 3.6.1
-    #[test]
-    fn a_name_too_long_for_a_dash_does_without() {
-        assert_eq!(base("web"), "web-");
-        assert_eq!(base(&"a".repeat(252)), format!("{}-", "a".repeat(252)));
-        assert_eq!(base(&"a".repeat(253)), "a".repeat(253));
-    }
-}

@@ -242,6 +242,25 @@ both! {
         assert_eq!([&condition["message"], &condition["lastTransitionTime"]], ["denied, ticket 5", "2026-01-01T12:00:00Z"]);
     }
 
+    /// B2: the same for deletes, from the very first pass over the set.
+    fn a_changed_text_of_a_failed_delete_is_never_told_twice_running<S>() {
+        let lp = SetLoop::<S>::default();
+        let mut world = World::new().with::<S>(set("web").replicas(0)).with_pods::<S>([pod("a").of("web")]);
+        let mut n = 0;
+        world.refuse = Box::new(move |w| {
+            n += usize::from(w.verb() == "delete");
+            (w.verb() == "delete").then(|| failure(FailureKind::Forbidden, &format!("denied, ticket {n}")))
+        });
+        let wrote: Vec<bool> = (0..4)
+            .map(|_| {
+                let pass = world.pass(&lp, "web");
+                world.deliver();
+                pass.writes_status()
+            })
+            .collect();
+        assert_eq!(wrote, [true, false, true, false]);
+    }
+
     /// B2: from one reason to the other; and one that somebody has turned off is turned on again.
     fn the_reason_follows_too<S>() {
         let lp = SetLoop::<S>::default();
@@ -262,6 +281,24 @@ both! {
         let condition = &conditions::<S>(&world)[0];
         assert_eq!([&condition["status"], &condition["lastTransitionTime"]], ["True", "2026-01-01T12:00:10Z"]);
         assert_eq!(conditions::<S>(&world).as_array().unwrap().len(), 1);
+    }
+
+    /// workloads 3.6.1: upstream's pods have no name yet when they are refused by the first checks of the server, so those texts quote the
+    /// prefix; it does not change with each try. Later ones (quota) quote the name, here and there.
+    fn a_refusal_from_before_naming_quotes_the_prefix<S>() {
+        for (why, prefix) in [("error looking up service account ns/robot", true), ("no PriorityClass with name high", true), ("exceeded quota: few", false)] {
+            let lp = SetLoop::<S>::default();
+            let mut world = World::new().with::<S>(set("web"));
+            let name = world.look(&lp, "web").writes().next().unwrap().name().to_string();
+            world.refuse = Box::new(move |w| {
+                let text = format!("pods {:?} is forbidden: {why}", &**w.name());
+                (w.verb() == "create").then(|| failure(FailureKind::Forbidden, &text))
+            });
+            let pass = world.pass(&lp, "web");
+            let text = format!("pods {:?} is forbidden: {why}", if prefix { "web-" } else { &name });
+            assert_eq!(pass.events(), [format!("Warning FailedCreate: Error creating: {text}")]);
+            assert_eq!(pass.status()["conditions"][0]["message"], text);
+        }
     }
 
     /// B17: failures are retried for ever; how far apart is the shell's back-off.

@@ -1,7 +1,7 @@
 //! Names of pods: chosen so that the same decision taken twice collides instead of doubling (reliability D-4).
 
 use evenkeel_api::PODS;
-use evenkeel_plan::{FailureKind, Next};
+use evenkeel_plan::{FailureKind, Next, Write};
 use evenkeel_replicaset::SetLoop;
 
 use crate::{both, world::*};
@@ -86,6 +86,21 @@ both! {
             world.remove(&PODS, &old);
             world.settle(&lp, "web");
             assert_ne!(world.pods()[0], old);
+        }
+    }
+
+    /// workloads 3.6.1: a name too long for a dash does without, and its pods are found again all the same.
+    fn a_name_too_long_for_a_dash_does_without<S>() {
+        for (length, dash) in [(3, "-"), (252, "-"), (253, "")] {
+            let (lp, name) = (SetLoop::<S>::default(), "a".repeat(length));
+            let mut world = World::new().with::<S>(set(&name).replicas(1));
+            let pass = world.pass(&lp, &name);
+            let Some(Write::Create { body, .. }) = pass.plan.writes().next() else { panic!("{pass:?}") };
+            assert_eq!(body["metadata"]["generateName"], format!("{name}{dash}"));
+            world.scale::<S>(&name, 2);
+            let second = world.pass(&SetLoop::<S>::default(), &name);
+            assert_eq!(second.creates(), 1);
+            assert_ne!(second.writes(), pass.writes());
         }
     }
 }

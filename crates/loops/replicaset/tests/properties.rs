@@ -73,7 +73,7 @@ fn goes_first(a: &Entry, b: &Entry, related: &BTreeMap<Name, u32>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(256), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// reliability RS-3: no two neighbours in our order stand the wrong way round by upstream's comparison; and where that comparison has one
     /// answer, it is ours.

@@ -103,6 +103,9 @@ fn times_are_compared_on_a_logarithmic_scale() {
         pod("now").node("n").uid("a").ready_since(noon()),
     ];
     assert_eq!(order(future), ["now", "later"], "not yet is one bucket, before all others");
+    let moment = SignedDuration::from_nanos(1);
+    let just = [pod("a moment ago").uid("a").created(noon() - moment), pod("now").uid("b").created(noon())];
+    assert_eq!(order(just), ["now", "a moment ago"], "not yet is before the smallest age");
     assert_eq!(
         order([created("made", "a", 5), pod("nobody knows").uid("b").at("/metadata/creationTimestamp", json!(null))]),
         ["nobody knows", "made"]

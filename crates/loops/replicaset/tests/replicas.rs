@@ -5,6 +5,7 @@ mod world;
 
 mod claims;
 mod controller;
+mod explaining;
 mod failures;
 mod freshness;
 mod names;

@@ -3,7 +3,7 @@
 use super::super::kubectl::{is_ready, name};
 use super::super::wait::{ensure, eventually};
 use super::{FRONTEND, Stage, replicas};
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 const GUESTBOOK: [(&str, &str, usize); 3] = [
     ("frontend", "app=guestbook,role=web", 1),

@@ -3,7 +3,7 @@
 use super::super::kubectl::name;
 use super::super::wait::{ensure, eventually};
 use super::{Stage, deployment, replicas};
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 const OBJECT: &str = "deployment/tried";
 

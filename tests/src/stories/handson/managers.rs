@@ -12,7 +12,7 @@ use super::super::plane::Plane;
 use super::super::program::{stop, terminate};
 use super::super::wait::{ensure, eventually};
 use super::{Stage, deployment};
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 /// After SIGTERM the successor acts within a second; a busy machine may take a few.
 const AT_ONCE: Duration = Duration::from_secs(5);

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::kubectl::{self, Kubectl};
 use super::plane::{Place, Plane};
 use super::wait::eventually;
-use crate::behaviours::Broken;
-use crate::behaviours::run::namespace_name;
+use crate::recorded::Broken;
+use crate::recorded::chance::namespace_name;
 
 /// Labels of the frontend's pods.
 const FRONTEND: &str = "app=guestbook,role=web";

@@ -9,7 +9,7 @@ use super::super::history::{History, Told, has_label, is_live};
 use super::super::kubectl::{is_ready, name};
 use super::super::wait::{ensure, eventually};
 use super::{FRONTEND, Stage, replicas, revision};
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 /// How long nothing may happen to count as nothing.
 const QUIET: Duration = Duration::from_secs(2);

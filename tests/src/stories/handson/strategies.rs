@@ -4,7 +4,7 @@ use super::super::history::{History, has_label};
 use super::super::kubectl::{condition, name};
 use super::super::wait::{ensure, eventually};
 use super::{Stage, deployment};
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 impl Stage {
     pub(super) async fn recreate(&mut self) -> Result<(), Broken> {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::kubectl::Kubectl;
 use super::program::{built, stop};
 use super::wait::eventually;
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 /// How long a server may take to be there.
 const START_LIMIT: Duration = Duration::from_secs(120);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 use crate::transport::{Https, NoAnswer, Transport, Trust};
 
 /// Between two looks.

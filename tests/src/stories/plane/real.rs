@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use tokio::process::{Child, Command};
 
 use super::{free_port, spawn};
-use crate::behaviours::Broken;
+use crate::recorded::Broken;
 
 /// Of user `admin`; the server listens on loopback only and ends with the story.
 const TOKEN: &str = "story";

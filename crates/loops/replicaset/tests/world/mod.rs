@@ -42,6 +42,11 @@ macro_rules! both {
 
 type Refuse = Box<dyn FnMut(&Write) -> Option<Failure>>;
 
+/// How many cases a property is tried with: this many, unless `PROPTEST_CASES` has another number.
+pub fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 /// A server, a late watch, and the cache.
 pub struct World {
     pub cache: Arc<Cache>,

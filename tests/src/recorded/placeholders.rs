@@ -8,7 +8,7 @@ use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
 use super::Broken;
-use super::conditions::look_up;
+use super::place::look_up;
 
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"\{(?:(ns)|repeat:([^:{}]+):([0-9]+)|(item|[0-9]+)(?:\.([^{} \t\r\n"]+))?|(count)|now([+-][0-9]+)?)\}"#)
@@ -23,8 +23,8 @@ pub struct Fill<'a> {
     pub answers: &'a BTreeMap<usize, Value>,
     /// In `each`: the item, and how many there have been, this one included.
     pub item: Option<(&'a Value, usize)>,
-    /// The time now.
-    pub now: Timestamp,
+    /// The time now; `None`: the file has no placeholders for times.
+    pub now: Option<Timestamp>,
 }
 
 impl Fill<'_> {
@@ -96,8 +96,9 @@ impl Fill<'_> {
         if group(6).is_some() {
             return Ok(self.item.map_or_else(|| found[0].into(), |(_, count)| count.to_string().into()));
         }
+        let Some(now) = self.now else { return Ok(found[0].into()) };
         let offset: i64 = group(7).map_or(Ok(0), str::parse).map_err(|_| Broken(format!("no time: {}", &found[0])))?;
-        let time = self.now.checked_add(SignedDuration::from_secs(offset)).map_err(|_| Broken(format!("no time: {}", &found[0])))?;
+        let time = now.checked_add(SignedDuration::from_secs(offset)).map_err(|_| Broken(format!("no time: {}", &found[0])))?;
         Ok(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into())
     }
 }
@@ -111,11 +112,13 @@ mod tests {
     fn a_lone_placeholder_keeps_its_type_and_others_become_text() {
         let answers = BTreeMap::from([(2, json!({"spec": {"n": 3}}))]);
         let item = json!({"metadata": {"name": "a"}});
-        let fill = Fill { namespace: "b-x", answers: &answers, item: Some((&item, 4)), now: Timestamp::UNIX_EPOCH };
+        let fill = Fill { namespace: "b-x", answers: &answers, item: Some((&item, 4)), now: Some(Timestamp::UNIX_EPOCH) };
         let value =
             json!({"{ns}": "{2.spec.n}", "b": ["x{2.spec.n}y", "{item.metadata.name}-{count}", "{now-60}", "{repeat:ab:3}", "{other}"]});
         let filled = json!({"b-x": 3, "b": ["x3y", "a-4", "1969-12-31T23:59:00Z", "ababab", "{other}"]});
         assert_eq!(fill.value(&value).expect("filled"), filled);
         assert!(fill.value(&json!("{9.metadata}")).is_err());
+        let timeless = Fill { now: None, ..fill };
+        assert_eq!(timeless.value(&json!("{now-60}")).expect("left alone"), "{now-60}");
     }
 }

@@ -14,13 +14,12 @@ pub fn canonical(value: &Value) -> String {
     out
 }
 
-/// As [`canonical`], but with characters outside ASCII as they are, and cut after `limit` bytes: for people.
+/// As [`canonical`], but with characters outside ASCII as they are, and cut after `limit` of them: for people.
 pub fn shown(value: Option<&Value>, limit: usize) -> String {
     let Some(value) = value else { return "nothing".to_owned() };
     let mut out = String::new();
     write_value(value, &mut out, false);
-    if out.len() > limit {
-        let end = (0..=limit).rev().find(|at| out.is_char_boundary(*at)).unwrap_or(0);
+    if let Some((end, _)) = out.char_indices().nth(limit) {
         out.truncate(end);
         out += "...";
     }
@@ -97,8 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_cut_for_people_at_a_character() {
-        assert_eq!(shown(Some(&json!("ééé")), 4), "\"é...");
+    fn long_values_are_cut_for_people() {
+        assert_eq!(shown(Some(&json!("ééé")), 4), "\"ééé...");
+        assert_eq!(shown(Some(&json!("ééé")), 5), "\"ééé\"");
         assert_eq!(shown(None, 4), "nothing");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::canonical::shown;
+use super::canonical::{canonical, shown};
 
 /// How much of a value is shown.
 const SHOWN: usize = 200;
@@ -27,7 +27,7 @@ impl fmt::Display for Difference<'_> {
 }
 
 impl Difference<'_> {
-    /// As a line, with values of at most this many bytes.
+    /// As a line, with values of at most this many characters.
     pub fn text(&self, limit: usize) -> String {
         format!("{}: expected {}, got {}", self.path, shown(self.expected, limit), shown(self.actual, limit))
     }
@@ -35,14 +35,22 @@ impl Difference<'_> {
 
 /// The first place, keys in order, where two values differ. A number is never like a text or a truth value.
 pub fn difference<'a>(expected: &'a Value, actual: &'a Value) -> Option<Difference<'a>> {
+    difference_but(expected, actual, &|expected, actual| expected == actual)
+}
+
+/// As [`difference`], but `alike` says which texts count as the same.
+pub fn difference_but<'a>(expected: &'a Value, actual: &'a Value, alike: Alike<'_>) -> Option<Difference<'a>> {
     let mut path = vec!["$".to_owned()];
-    let (expected, actual) = search(expected, actual, &mut path)?;
+    let (expected, actual) = search(expected, actual, alike, &mut path)?;
     Some(Difference { path: path.concat(), expected, actual })
 }
 
+/// Whether two texts, the expected one first, count as the same.
+pub type Alike<'a> = &'a dyn Fn(&str, &str) -> bool;
+
 type Pair<'a> = (Option<&'a Value>, Option<&'a Value>);
 
-fn search<'a>(expected: &'a Value, actual: &'a Value, path: &mut Vec<String>) -> Option<Pair<'a>> {
+fn search<'a>(expected: &'a Value, actual: &'a Value, alike: Alike<'_>, path: &mut Vec<String>) -> Option<Pair<'a>> {
     let entries: Vec<(String, Pair<'a>)> = match (expected, actual) {
         (Value::Object(a), Value::Object(b)) => {
             let mut keys: Vec<&String> = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).collect();
@@ -50,13 +58,14 @@ fn search<'a>(expected: &'a Value, actual: &'a Value, path: &mut Vec<String>) ->
             keys.into_iter().map(|key| (place(key), (a.get(key), b.get(key)))).collect()
         }
         (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len())).map(|at| (format!("[{at}]"), (a.get(at), b.get(at)))).collect(),
+        (Value::String(a), Value::String(b)) if alike(a, b) => return None,
         _ if expected == actual => return None,
         _ => return Some((Some(expected), Some(actual))),
     };
     for (step, pair) in entries {
         path.push(step);
         let (Some(expected), Some(actual)) = pair else { return Some(pair) };
-        if let Some(found) = search(expected, actual, path) {
+        if let Some(found) = search(expected, actual, alike, path) {
             return Some(found);
         }
         path.pop();
@@ -66,7 +75,7 @@ fn search<'a>(expected: &'a Value, actual: &'a Value, path: &mut Vec<String>) ->
 
 fn place(key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '-'));
-    if plain { format!(".{key}") } else { format!("[{}]", Value::String(key.to_owned())) }
+    if plain { format!(".{key}") } else { format!("[{}]", canonical(&Value::String(key.to_owned()))) }
 }
 
 #[cfg(test)]
