@@ -158,7 +158,7 @@ fn in_words(write: &Write) -> String {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_api::{Deployment, Object};
+    use evenkeel_api::{Deployment, Object, ReplicaSet};
     use evenkeel_cache::Stores;
     use evenkeel_deployment::DeploymentLoop;
     use serde_json::{Value, json};
@@ -173,7 +173,8 @@ mod tests {
         for (field, value) in spec {
             deployment["spec"][*field] = value.clone();
         }
-        let stores = Stores::default().with([Deployment::decode(deployment.to_string().as_bytes()).unwrap()]);
+        let deployment = Deployment::decode(deployment.to_string().as_bytes()).unwrap();
+        let stores = Stores::default().with([deployment]).with::<ReplicaSet>([]);
         describe(&DeploymentLoop::default(), &stores, &Key::new("default", "web"), jiff::Timestamp::UNIX_EPOCH)
     }
 
