@@ -55,7 +55,7 @@ bugs! {
     HealthyVictims "11" "RS-3",
     /// The progress deadline is never told.
     DeadlineNeverTold "12" "DP-6",
-    /// Creates of a step do not begin slowly, and those after a failure are sent all the same.
+    /// Creates of a step do not begin slowly, and those after a failure are sent all the same; and there is always more than one.
     NoSlowStart "16" "RS-5",
     /// The status is never written.
     StatusNeverWritten "40" "LV-1",
@@ -91,6 +91,12 @@ impl Bug {
             && let Some(snap) = snap.downcast_mut::<evenkeel_deployment::Snapshot>()
         {
             snap.running.clear();
+            // Nor does it empty the old sets first: it takes them for empty.
+            let recreated = snap.deployment.as_ref().filter(|d| d.strategy == evenkeel_api::Strategy::Recreate);
+            let current = recreated.map(|d| d.template_fingerprint);
+            for set in snap.sets.iter_mut().filter(|s| current.is_some_and(|c| c != s.template_fingerprint)) {
+                std::sync::Arc::make_mut(set).0.replicas = 0;
+            }
         }
     }
 
@@ -116,7 +122,7 @@ impl Bug {
                 victims.zip(&facts.pods).for_each(|(write, target)| *write = Write::Delete { target: target.clone(), propagation: None });
             }
             Self::SurgeOffByOne => resize(plan, facts, |size, known| if size > known { size + 1 } else { size }),
-            Self::OldSetsScaledUp => resize(plan, facts, |size, known| if size < known { known + 2 } else { size }),
+            Self::OldSetsScaledUp => resize(plan, facts, |size, known| if size < known && known < 12 { known + 2 } else { size }),
             Self::NoUnavailabilityBound => resize(plan, facts, |size, known| if size < known { 0 } else { size }),
             Self::SplitWrong if plan.writes().filter(|w| w.kind().plural == SETS).count() > 1 => {
                 let mut first = true;
@@ -125,8 +131,10 @@ impl Bug {
             Self::NoSlowStart if controller == "replicaset-controller" => {
                 // A write of another kind in the step makes the writer send all of them side by side.
                 if let Some(step) = plan.steps.first_mut()
-                    && let Some(Write::Create { key: pod, .. }) = step.first().cloned()
+                    && let Some(Write::Create { kind, key: pod, controller, body }) = step.first().cloned()
                 {
+                    let key = Key::new(pod.namespace.clone(), format!("{}-{}", pod.name, fresh()));
+                    step.push(Write::Create { kind, key, controller, body });
                     let target = Target { kind: &evenkeel_api::PODS, key: pod, uid: Uid::new("none"), version: None };
                     step.push(Write::Delete { target, propagation: None });
                 }

@@ -277,7 +277,11 @@ impl Network {
         let question = Question { method: parts.method, path, query, headers: parts.headers, body, user: UserInfo::admin() };
         let paused = lock(&self.weather).paused.get(&link.manager).copied().filter(|until| write && *until > Instant::now());
         let mut answer = match fate {
-            Fate::Refused(code, reason) => refusal(code, reason),
+            Fate::Refused(code, reason) => {
+                let answer = refusal(code, reason);
+                self.note(&link, &question, sent, false, &answer);
+                answer
+            }
             _ => match paused {
                 Some(_) => self.arrive_late(&link, &question, sent).await?,
                 None => self.arrive(&link, &question, sent, false),
@@ -340,7 +344,13 @@ impl Network {
             true => self.behind(link, kind, question).unwrap_or_else(|| self.ask(question, actor)),
             false => self.ask(question, actor),
         };
-        // Of reads only those of one object matter to checks.
+        self.note(link, question, sent, late, &answer);
+        answer
+    }
+
+    /// Keeps a request for the checks; of reads only those of one object matter to them.
+    fn note(&self, link: &Link, question: &Question, sent: u64, late: bool, answer: &evenkeel_apiserver::Response) {
+        let kind = kind_of(&question.path);
         if question.method != Method::GET || (KINDS.contains(&kind) && !question.path.ends_with(kind)) {
             let asked = Asked {
                 at: self.now(),
@@ -354,7 +364,6 @@ impl Network {
             };
             lock(&self.history).requests.push(asked);
         }
-        answer
     }
 
     /// A write that was under way when its manager was paused: it arrives when the pause is over, whether or not the manager still wants it.

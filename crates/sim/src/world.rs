@@ -93,8 +93,8 @@ async fn live(seed: u64, bug: Option<Bug>) -> (Report, Shared) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(network.clone().pump());
     tasks.spawn(run_nodes(network.clone(), news, seed, ACTING));
-    for manager in 0..MANAGERS {
-        tasks.spawn(supervise(network.clone(), clock, clocks[manager], seed, manager, bug));
+    for (manager, own) in clocks.into_iter().enumerate() {
+        tasks.spawn(supervise(network.clone(), clock, own, seed, manager, bug));
     }
     let end = Instant::now() + ACTING;
     let mut users = Users::new(network.clone(), seed);

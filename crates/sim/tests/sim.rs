@@ -29,8 +29,8 @@ fn a_hundred_seeds_hold_all_invariants_and_every_fault_strikes() {
         failed.extend(report.violations.iter().map(|v| format!("seed {seed}: {v}")));
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    for fault in Fault::ALL.iter().copied() {
-        assert!(faults.get(&fault).is_some_and(|n| *n > 0), "{fault:?} never struck");
+    for fault in Fault::ALL {
+        assert!(faults.get(fault).is_some_and(|n| *n > 0), "{fault:?} never struck");
     }
 }
 
