@@ -297,8 +297,8 @@ mod tests {
     #[test]
     fn lists_mappings_and_long_texts_have_the_form_of_the_reference() {
         let long = "word ".repeat(40) + "end";
-        let got = emit(&json!({"b": [{"y": "1", "x": []}, [1, 2]], "a": {}, "m": "l1\nl2\n", "n": "  i\nx", "long": long}));
-        let want = "a: {}\nb:\n- x: []\n  \"y\": \"1\"\n- - 1\n  - 2\nlong: word word word word word word word word word word word word word word word word\n  word word word word word word word word word word word word word word word word\n  word word word word word word word word end\nm: |\n  l1\n  l2\nn: |2-\n    i\n  x\n";
+        let got = emit(&json!({"b": [{"y": "1", "x": []}, [1, 2]], "a": {}, "m": "l1\nl2\n", "o": "  i\nx", "long": long}));
+        let want = "a: {}\nb:\n- x: []\n  \"y\": \"1\"\n- - 1\n  - 2\nlong: word word word word word word word word word word word word word word word word\n  word word word word word word word word word word word word word word word word\n  word word word word word word word word end\nm: |\n  l1\n  l2\no: |2-\n    i\n  x\n";
         assert_eq!(got, want);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Fold, annotation, bounds, id};
+use super::{Fold, SizedDown, annotation, bounds, id};
 use crate::history::{Written, condition, controller, replicas, template, uid};
 
 fn revision(object: &Value) -> Option<i64> {
@@ -22,10 +22,15 @@ impl Fold<'_> {
             self.sized_by.insert(set.clone(), self.pass(w).map(|(n, _)| n));
         }
         if replicas(new) < before {
-            let known = self.saw(w, "deployments");
-            self.sized_down.insert(set.clone(), (w.at, known));
+            let (deployments, sets) = (self.saw(w, "deployments"), self.saw(w, "replicasets"));
+            let siblings = controller(new).into_iter().flat_map(|owner| self.sets_of(owner));
+            let pods = siblings.map(|s| self.counted_from(uid(s), sets)).min().unwrap_or(u64::MAX);
+            self.sized_down.insert(set.clone(), SizedDown { at: w.at, deployments, pods });
         }
         self.sets.insert(set.clone(), new.clone());
+        if w.status && w.actor.manager().is_some() {
+            self.counted.entry(set.clone()).or_default().push((w.rv, self.saw(w, "pods")));
+        }
         if w.old.is_none() && self.late(w) {
             self.late_sets.insert(set.clone());
         }
@@ -42,6 +47,13 @@ impl Fold<'_> {
         if replicas(new) > before || (joins && replicas(new) > 0) {
             self.sum_rises(w, &owner);
         }
+    }
+
+    /// The revision of pods that a set's counters, as they were at a revision of sets, had been made from. Where nobody has counted yet there
+    /// is nothing that could be wrong about them.
+    fn counted_from(&self, set: &str, rv: u64) -> u64 {
+        let counts = self.counted.get(set).map(Vec::as_slice).unwrap_or_default();
+        counts.partition_point(|(at, _)| *at <= rv).checked_sub(1).map_or(u64::MAX, |n| counts[n].1)
     }
 
     /// DP-1, at every revision: whatever raises the sum of what a Deployment's sets want must end within `replicas + maxSurge`.

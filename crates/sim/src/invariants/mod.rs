@@ -42,13 +42,24 @@ struct PodChange {
     pass: Option<usize>,
 }
 
+/// What a pass that sized a set down went by.
+#[derive(Debug, Clone, Copy)]
+struct SizedDown {
+    /// When.
+    at: u64,
+    /// Revision of Deployments.
+    deployments: u64,
+    /// Revision of pods that the oldest of the counters was made from.
+    pods: u64,
+}
+
 /// The state of everything at one revision, and what led to it.
 struct Fold<'h> {
     history: &'h History,
     /// Per link, the numbers of its passes.
     passes_of: BTreeMap<usize, Vec<usize>>,
     pods: BTreeMap<String, Arc<Value>>,
-    /// Pods that did not begin in the set that has them.
+    /// Pods that did not begin in the set that has them, or were on the wire while their maker was paused.
     adopted: BTreeSet<String>,
     /// Sets that were on the wire while their maker was paused.
     late_sets: BTreeSet<String>,
@@ -61,8 +72,10 @@ struct Fold<'h> {
     /// `replicas + maxSurge` and `replicas - maxUnavailable` of each Deployment.
     most: BTreeMap<String, Values>,
     least: BTreeMap<String, Values>,
-    /// When a set was last sized down, and the revision of Deployments that was known to whoever did it.
-    sized_down: BTreeMap<String, (u64, u64)>,
+    /// When a set was last sized down, and what was known to whoever did it.
+    sized_down: BTreeMap<String, SizedDown>,
+    /// Per set: revisions of its counters, and the revision of pods that they were made from.
+    counted: BTreeMap<String, Vec<(u64, u64)>>,
     lost: Vec<PodChange>,
     gained: Vec<PodChange>,
     violations: Vec<String>,
@@ -85,6 +98,7 @@ pub fn check(history: &History) -> Vec<String> {
         most: BTreeMap::new(),
         least: BTreeMap::new(),
         sized_down: BTreeMap::new(),
+        counted: BTreeMap::new(),
         lost: Vec::new(),
         gained: Vec::new(),
         violations: Vec::new(),

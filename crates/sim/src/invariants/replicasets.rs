@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Fold, OLD, PodChange, id, rolls};
+use super::{Fold, OLD, PodChange, SizedDown, id, rolls};
 use crate::history::{Written, controller, live, ready, template, uid};
 
 impl Fold<'_> {
@@ -24,6 +24,9 @@ impl Fold<'_> {
         if let Some(set) = after.as_ref().filter(|_| ours && w.old.is_none()) {
             self.created(w, set);
             self.old_beside_new(w, set);
+            if self.late(w) {
+                self.adopted.insert(id(w).to_owned());
+            }
         } else if ours && after.is_some() && before != after {
             self.adopted.insert(id(w).to_owned());
         }
@@ -69,7 +72,8 @@ impl Fold<'_> {
 
     /// DP-4: no pod of the new template is made while an old one lives. No allowance: until the Deployment's pass has sized the new set no
     /// pod of it can be made, and it sizes it only when no old pod is left; pods of a template that came after are none of the new one's. Pods
-    /// that a user gave back to an old set meanwhile (it adopts them, and lets them go) do not count.
+    /// that a user gave back to an old set meanwhile (it adopts them, and lets them go) do not count, nor those that were on the wire while
+    /// their maker was paused (F13).
     fn old_beside_new(&mut self, w: &Written, set: &str) {
         let Some(owner) = self.sets.get(set).and_then(|s| controller(s)).map(str::to_owned) else { return };
         let Some(deployment) = self.deployments.get(&owner) else { return };
@@ -106,7 +110,8 @@ impl Fold<'_> {
     ///
     /// Two loops stand behind such a delete: the Deployment's pass that sized the set down, by counters which the set's pass had written
     /// before, and the set's pass that carries it out, however long nobody led in between. None of the three can know what became of pods
-    /// since; so pods that changed since the oldest of these decisions can have begun, or since the snapshot, are given as unseen.
+    /// since; so pods that changed since the oldest of these decisions can have begun, or since the pods were
+    /// looked at that the counters were made from, are given as unseen.
     fn stays_available(&mut self, w: &Written, pod: &Value, set: &str) {
         let Some(owner) = self.sets.get(set).and_then(|s| controller(s)).map(str::to_owned) else { return };
         if !self.deployments.get(&owner).is_some_and(|d| rolls(d)) || !ready(pod) {
@@ -115,10 +120,11 @@ impl Fold<'_> {
         let sets: Vec<&str> = self.sets_of(&owner).map(|s| uid(s)).collect();
         let available =
             self.pods.values().filter(|p| live(p) && ready(p) && controller(p).is_some_and(|c| sets.contains(&c))).count() as i64;
-        let (at, known) = self.sized_down.get(set).copied().unwrap_or((u64::MAX, u64::MAX));
+        let nobody = SizedDown { at: u64::MAX, deployments: u64::MAX, pods: u64::MAX };
+        let SizedDown { at, deployments: known, pods: counted } = self.sized_down.get(set).copied().unwrap_or(nobody);
         let sent = w.actor.manager().map_or(w.at, |(_, sent)| sent);
         let from = sent.min(at).saturating_sub(2 * OLD);
-        let pods_seen = self.saw(w, "pods");
+        let pods_seen = self.saw(w, "pods").min(counted);
         let changes = self.lost.iter().chain(&self.gained);
         let unseen = changes.filter(|c| (c.at >= from || c.rv > pods_seen) && sets.contains(&c.set.as_str())).count() as i64;
         let known = known.min(self.shown(w.actor, "deployments", OLD));
