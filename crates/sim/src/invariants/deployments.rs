@@ -29,7 +29,8 @@ impl Fold<'_> {
         }
         self.sets.insert(set.clone(), new.clone());
         if w.status && w.actor.manager().is_some() {
-            self.counted.entry(set.clone()).or_default().push((w.rv, self.saw(w, "pods")));
+            let count = (w.rv, self.saw(w, "pods"));
+            self.counted.entry(set.clone()).or_default().push(count);
         }
         if w.old.is_none() && self.late(w) {
             self.late_sets.insert(set.clone());
