@@ -117,12 +117,12 @@ current-context: evenkeel
     )
 }
 
-/// The default place: `target/dev/kubeconfig` below the workspace (cargo names it to what it runs), else below the current folder.
+/// The default place: `dev/kubeconfig` below the build folder that this program lies in (the one that cargo has tagged), which is the
+/// workspace's `target` unless somebody chose another; else `target/dev/kubeconfig` below the current folder.
 pub fn default_path() -> PathBuf {
-    let root = std::env::var_os("CARGO_MANIFEST_DIR")
-        .and_then(|crate_dir| Path::new(&crate_dir).ancestors().nth(2).map(Path::to_owned))
-        .unwrap_or_default();
-    root.join("target/dev/kubeconfig")
+    let program = std::env::current_exe().unwrap_or_default();
+    let build = program.ancestors().skip(1).find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    build.unwrap_or(Path::new("target")).join("dev/kubeconfig")
 }
 
 #[cfg(test)]
@@ -137,6 +137,15 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("evenkeel-kubeconfig-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         folder
+    }
+
+    /// Whoever called: cargo by itself, xtask, or nobody.
+    #[test]
+    fn the_default_lies_in_the_build_folder() {
+        let path = default_path();
+        let build = path.parent().and_then(Path::parent).expect("two folders up");
+        assert!(path.ends_with("dev/kubeconfig") && build.join("CACHEDIR.TAG").is_file(), "{}", path.display());
+        assert!(std::env::current_exe().expect("a test program").starts_with(build));
     }
 
     #[test]
