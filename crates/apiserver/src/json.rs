@@ -168,14 +168,6 @@ pub fn put(v: &mut Value, key: &str, new: Option<Value>) {
     }
 }
 
-/// Written JSON with the signs of HTML escaped, as Go does it.
-pub fn html_safe(text: &str) -> String {
-    if !text.contains(['<', '>', '&']) {
-        return text.to_owned();
-    }
-    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

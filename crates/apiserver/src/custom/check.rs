@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::formats;
 use crate::json;
+use crate::kinds::shown;
 use crate::status::Cause;
 
 /// What a check found. Of several alternatives that all failed the one with the most successful checks is told of, hence the count.
@@ -35,8 +36,7 @@ impl Found {
 
     /// An error that names its field in its text.
     fn fail(&mut self, reason: &'static str, path: &str, value: &Value, text: String) {
-        let shown = if value.is_string() { value.to_string() } else { json::html_safe(&value.to_string()) };
-        let cause = Cause::new(reason, field(path), format!("Invalid value: {shown}: {text}"));
+        let cause = Cause::new(reason, field(path), format!("Invalid value: {}: {text}", shown(value)));
         self.add(text, cause);
     }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::errors::Errors;
-use super::go_text::quote;
+use crate::go_value::quote;
 
 /// Reads an address; zeros in front of the parts of an IPv4 address are let through, and an IPv4 address in IPv6 form is one.
 pub(crate) fn parse_ip(s: &str) -> Option<IpAddr> {

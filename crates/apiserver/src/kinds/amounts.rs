@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::errors::Errors;
-use super::go_text::quote;
+use crate::go_value::quote;
 use crate::meta;
 use crate::quantity::Quantity;
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::go_text::json_lines;
+use crate::go_value::json_lines;
 
 /// Lines of context.
 const CONTEXT: usize = 3;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::go_text;
+use crate::go_value;
 use crate::status::Cause;
 
 /// Collects causes.
@@ -12,10 +12,10 @@ pub(crate) struct Errors {
 }
 
 /// The value as a message shows it.
-fn shown(v: &Value) -> String {
+pub(crate) fn shown(v: &Value) -> String {
     match v {
-        Value::String(s) => go_text::quote(s),
-        v => go_text::json(v),
+        Value::String(s) => go_value::quote(s),
+        v => go_value::json(v),
     }
 }
 
@@ -60,7 +60,7 @@ impl Errors {
     }
 
     pub(crate) fn unsupported_value(&mut self, path: &str, value: &Value, supported: &[&str]) {
-        let list = supported.iter().map(|s| go_text::quote(s)).collect::<Vec<_>>().join(", ");
+        let list = supported.iter().map(|s| go_value::quote(s)).collect::<Vec<_>>().join(", ");
         self.add("FieldValueNotSupported", path, format!("Unsupported value: {}: supported values: {list}", shown(value)));
     }
 
@@ -79,7 +79,7 @@ impl Errors {
 
     pub(crate) fn not_found_because(&mut self, path: &str, value: &str, detail: &str) {
         let colon = if detail.is_empty() { "" } else { ": " };
-        self.add("FieldValueNotFound", path, format!("Not found: {}{colon}{detail}", go_text::quote(value)));
+        self.add("FieldValueNotFound", path, format!("Not found: {}{colon}{detail}", go_value::quote(value)));
     }
 
     pub(crate) fn too_long(&mut self, path: &str, max: usize) {

@@ -15,7 +15,6 @@ mod endpoints;
 mod errors;
 mod events;
 pub(crate) mod features;
-mod go_text;
 mod ingress;
 mod internal;
 mod job;
@@ -52,7 +51,7 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-pub(crate) use self::errors::Errors;
+pub(crate) use self::errors::{Errors, shown};
 pub(crate) use self::metadata::{Flavour, validate_embedded_meta};
 pub(crate) use self::service_addresses::{Allocated, allocate, release, reserve};
 pub(crate) use self::warnings::warnings;

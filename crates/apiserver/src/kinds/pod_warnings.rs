@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::addresses::ip_warning;
 use super::amounts::fraction_warning;
-use super::go_text::quote;
 use super::pod_spec::Pod;
 use super::warnings::claim;
+use crate::go_value::quote;
 use crate::json;
 use crate::meta;
 

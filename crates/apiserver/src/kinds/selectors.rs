@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::errors::Errors;
+use super::internal;
 use super::metadata::validate_labels;
-use super::{go_text, internal};
 use crate::json;
 use crate::meta;
 use crate::selector::labels::LabelSelector;
@@ -145,5 +145,5 @@ pub(crate) fn hostname_warning(name: &str, where_used: &str) -> Option<String> {
 
 /// Words in the order and form of a message.
 pub(crate) fn valid_values(words: &[&str]) -> String {
-    format!("valid values: {}", go_text::quote_list(words))
+    format!("valid values: {}", crate::go_value::quote_list(words))
 }

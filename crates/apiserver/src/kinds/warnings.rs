@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::addresses::{cidr_warnings, ip_warning};
 use super::amounts::fraction_warning;
-use super::go_text::quote;
 use super::pod_warnings::{self, node_term};
 use super::selectors::hostname_warning;
 use super::{data, service};
+use crate::go_value::quote;
 use crate::json;
 use crate::registry::Resource;
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::update::{MODIFIED, change};
 use super::{Target, Validation, WriteOptions, check_namespace, load, media_type, read_json, read_yaml, write_options};
 use crate::apply::{self, managed};
+use crate::go_value;
 use crate::json;
 use crate::patch;
 use crate::read::object_response;
@@ -153,7 +154,7 @@ fn refused_value(kind: Kind, custom: bool, body: &[u8], after: &Value) -> String
                 }
                 _ => sort_keys(&mut shown, Some(&patch)),
             }
-            json::html_safe(&shown.to_string())
+            go_value::json(&shown)
         }
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     }
