@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use evenkeel_client::Fence;
 use evenkeel_election::{Handle, State};
 use evenkeel_serve::process;
-use evenkeel_watch::{Driver, wait_synced};
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use evenkeel_watch::{Driver, wait_current, wait_synced};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{Mutex, watch},
@@ -110,7 +110,7 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
             }
         };
         loops.iter().for_each(|l| l.queue_all(&cache));
-        let stuck = term_of_office(&loops, &cache, &leading, &running, until, &options).await;
+        let stuck = term_of_office(&loops, &drivers, &cache, &leading, &running, until, &options).await;
         if let Err(stuck) = stuck {
             break Err(stuck);
         }
@@ -135,9 +135,10 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
     result
 }
 
-/// Workers of all loops, each once its kinds are synced, until `until`; then waits for the passes under way.
+/// Workers of all loops, each once its kinds are synced and current, until `until`; then waits for the passes under way.
 async fn term_of_office(
     loops: &[Wired],
+    drivers: &[Arc<dyn Driver>],
     cache: &Arc<evenkeel_cache::Cache>,
     leading: &watch::Sender<bool>,
     running: &RunningControllers,
@@ -147,11 +148,21 @@ async fn term_of_office(
     let (over, is_over) = watch::channel(false);
     let at_work = Arc::new(Mutex::new(Vec::<&'static str>::new()));
     let mut tasks = JoinSet::new();
+    // One question per kind, whoever waits for the answer. Without election nobody else can have led, and there is nothing to catch up with.
+    let currents: Vec<_> = drivers
+        .iter()
+        .filter(|_| options.leader_elect)
+        .map(|driver| {
+            let (driver, cache, is_over) = (driver.clone(), cache.clone(), is_over.clone());
+            (driver.kind(), async move { wait_current(&cache, &*driver, &is_over).await }.boxed().shared())
+        })
+        .collect();
     for wired in loops {
         let workers: Vec<BoxFuture<'static, ()>> = wired.workers(&leading.subscribe());
         let (cache, is_over, running, at_work, about) = (cache.clone(), is_over.clone(), running.clone(), at_work.clone(), wired.about);
+        let current: Vec<_> = currents.iter().filter(|(kind, _)| about.watches.contains(kind)).map(|(_, current)| current.clone()).collect();
         tasks.spawn(async move {
-            if !wait_synced(&cache, about.watches, &is_over).await {
+            if !wait_synced(&cache, about.watches, &is_over).await || futures::future::join_all(current).await.contains(&false) {
                 return;
             }
             info!(controller = about.name, "starting workers");

@@ -1,10 +1,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel_api::{Kind, Object};
+use evenkeel_api::{Kind, Object, Version};
 use evenkeel_cache::{Cache, Owner};
 use futures::future::BoxFuture;
 
-use crate::{Metrics, intake::Intake};
+use crate::{Json, Metrics, WatchError, intake::Intake, pages};
 
 /// Turns `true` (or loses its sender) when all is to end.
 pub type Stop = tokio::sync::watch::Receiver<bool>;
@@ -26,6 +26,11 @@ pub trait Driver: Send + Sync {
     fn run<'a>(&'a self, cache: Arc<Cache>, stop: Stop) -> BoxFuture<'a, ()>;
     /// Asks for a new list soon, whatever the driver is doing.
     fn refill(&self);
+    /// The version that the server's own log of the kind has reached, from a consistent list of one object.
+    fn newest(&self) -> BoxFuture<'_, Result<Version, WatchError>>;
+    /// Asks for proof, soon, of how far the kind's log is: a watch that is opened anew brings what the old one held back, and a bookmark within
+    /// a second or so. Costs the server nothing but that; drivers that cannot do it list again.
+    fn catch_up(&self);
     /// What keeps the kind from being current, as of now; for readiness and debug pages.
     fn trouble(&self) -> Option<Trouble>;
 }
@@ -75,6 +80,8 @@ pub(crate) trait Cycle: Send + Sync {
     type Of: Object;
     /// Its way into the cache.
     fn intake(&self) -> &Intake<Self::Of>;
+    /// See [`Driver::catch_up`].
+    fn catch_up(&self);
     /// Feeds a cache in which the kind is registered, for ever.
     fn cycle<'a>(&'a self, cache: &'a Cache) -> BoxFuture<'a, ()>;
 }
@@ -97,6 +104,15 @@ impl<C: Cycle> Driver for C {
 
     fn refill(&self) {
         self.intake().again.notify_one();
+    }
+
+    fn newest(&self) -> BoxFuture<'_, Result<Version, WatchError>> {
+        let wire = Json { metadata_only: true, ..Json::default() };
+        Box::pin(async move { pages::newest::<C::Of>(&self.intake().feed.client, &wire).await })
+    }
+
+    fn catch_up(&self) {
+        Cycle::catch_up(self);
     }
 
     fn trouble(&self) -> Option<Trouble> {

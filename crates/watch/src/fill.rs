@@ -61,7 +61,7 @@ impl<T: Object> ListWatch<T> {
         let version = from.map(|v| v.to_string());
         let mut query = vec![("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")];
         query.extend(version.as_deref().map(|v| ("resourceVersion", v)));
-        let mut open = self.open(&query).await?;
+        let mut open = self.open(bounds::WATCH_SECONDS, &query).await?;
         let mut gathered = Gathered::new();
         loop {
             while let Some(frame) = open.frames.next() {

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use evenkeel_api::Object;
 use evenkeel_cache::{Cache, Entry};
@@ -30,18 +30,20 @@ pub(crate) enum End {
     },
     /// Somebody asked for a new list.
     Asked,
+    /// Somebody wants to know how far it is: resume with a short one.
+    Hurried,
 }
 
 impl<T: Object> ListWatch<T> {
     /// Opens a watch from the store's version on.
-    pub(crate) async fn resume(&self, cache: &Cache) -> Result<Open, WatchError> {
+    pub(crate) async fn resume(&self, cache: &Cache, seconds: Range<u64>) -> Result<Open, WatchError> {
         let version = self.intake.seen(cache).unwrap_or_default().to_string();
-        self.open(&[("resourceVersion", &version)]).await
+        self.open(seconds, &[("resourceVersion", &version)]).await
     }
 
-    /// Opens a watch with these parameters besides the usual ones.
-    pub(crate) async fn open(&self, more: &[(&str, &str)]) -> Result<Open, WatchError> {
-        let seconds = self.intake.feed.draw(bounds::WATCH_SECONDS);
+    /// Opens a watch of so many seconds, with these parameters besides the usual ones.
+    pub(crate) async fn open(&self, seconds: Range<u64>, more: &[(&str, &str)]) -> Result<Open, WatchError> {
+        let seconds = self.intake.feed.draw(seconds);
         let timeout = seconds.to_string();
         let mut query = vec![("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", timeout.as_str())];
         query.extend_from_slice(more);
@@ -66,6 +68,7 @@ impl<T: Object> ListWatch<T> {
             let chunk = tokio::select! {
                 biased;
                 () = self.intake.again.notified() => return Ok(End::Asked),
+                () = self.hurry.notified() => return Ok(End::Hurried),
                 chunk = open.chunks.next(open.silence) => chunk?,
             };
             let Some(chunk) = chunk else { break };

@@ -9,6 +9,7 @@
 
 mod audit;
 mod backoff;
+mod current;
 mod driver;
 mod error;
 mod fill;
@@ -28,6 +29,7 @@ mod wire;
 
 pub use audit::{Audit, AuditReport};
 pub use backoff::Backoff;
+pub use current::wait_current;
 pub use driver::{Chance, Driver, Feed, Released, Stop, Trouble};
 pub use error::WatchError;
 pub use frames::{Frame, Lines};
@@ -75,6 +77,8 @@ pub mod bounds {
     pub const WATCH_SLACK: Duration = Duration::from_secs(15);
     /// `timeoutSeconds` of a watch is drawn from here (manager 13.1).
     pub const WATCH_SECONDS: std::ops::Range<u64> = 300..600;
+    /// `timeoutSeconds` of a watch that is to show soon how far it is: servers send a bookmark two seconds before the end.
+    pub const WATCH_HURRIED: std::ops::Range<u64> = 3..4;
     /// A watch that ends sooner without news counts as a failure (manager 13.2).
     pub const WATCH_SHORT: Duration = Duration::from_secs(1);
     /// Lists older than what was seen are refused this long; then the server is believed (its etcd was restored from a backup).

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use evenkeel_api::Object;
 use evenkeel_cache::Cache;
 use futures::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tracing::info;
 
 use crate::{
-    Backoff, Feed, Json, WatchError, Wire,
+    Backoff, Feed, Json, WatchError, Wire, bounds,
     driver::Cycle,
     follow::{End, Open},
     intake::Intake,
@@ -20,6 +20,8 @@ use crate::{
 pub struct ListWatch<T> {
     pub(crate) intake: Intake<T>,
     pub(crate) wire: Arc<dyn Wire<T>>,
+    /// Told when somebody wants to know soon how far the watch is.
+    pub(crate) hurry: Notify,
 }
 
 /// What one run knows besides the store.
@@ -43,15 +45,16 @@ impl<T: Object> ListWatch<T> {
 
     /// A driver with a wire form of its own.
     pub fn with_wire(feed: Feed, wire: Arc<dyn Wire<T>>) -> Self {
-        Self { intake: Intake::new(feed), wire }
+        Self { intake: Intake::new(feed), wire, hurry: Notify::new() }
     }
 
     /// Watches until a new list is due.
     async fn keep(&self, cache: &Cache, course: &mut Course, mut open: Option<Open>) {
+        let mut seconds = bounds::WATCH_SECONDS;
         loop {
             let end = match open.take() {
                 Some(open) => self.follow(cache, course, open).await,
-                None => match self.resume(cache).await {
+                None => match self.resume(cache, std::mem::replace(&mut seconds, bounds::WATCH_SECONDS)).await {
                     Ok(open) => {
                         self.intake.metrics.watches.inc();
                         self.intake.troubles.clear();
@@ -63,6 +66,7 @@ impl<T: Object> ListWatch<T> {
             match end {
                 Ok(End::Asked) => return,
                 Ok(End::Served) => {}
+                Ok(End::Hurried) => seconds = bounds::WATCH_HURRIED,
                 Ok(End::Short { news: true }) => {
                     self.intake.pause(&mut course.pace, &WatchError::unreachable("the watch ended at once")).await
                 }
@@ -95,6 +99,10 @@ impl<T: Object> Cycle for ListWatch<T> {
 
     fn intake(&self) -> &Intake<T> {
         &self.intake
+    }
+
+    fn catch_up(&self) {
+        self.hurry.notify_one();
     }
 
     fn cycle<'a>(&'a self, cache: &'a Cache) -> BoxFuture<'a, ()> {

@@ -114,6 +114,10 @@ impl<T: Object> Cycle for RuntimeWatcher<T> {
         &self.intake
     }
 
+    fn catch_up(&self) {
+        self.intake.again.notify_one();
+    }
+
     fn cycle<'a>(&'a self, cache: &'a Cache) -> BoxFuture<'a, ()> {
         Box::pin(self.follow(cache))
     }

@@ -50,6 +50,8 @@ fn only_ended_pods_are_not_waited_for() {
     assert!(going.plan().is_empty(), "on their way out is not gone");
     let counted = Cluster::new(deployment("web").image("app:2").recreate()).and(set("web", 1).with("/status/replicas", 1));
     assert!(counted.plan().is_empty(), "nor is one that only the set's status tells of");
+    let unsure = Cluster::new(deployment("web").image("app:2").recreate()).and(set("web", 1).with("/metadata/generation", 9));
+    assert!(unsure.plan().is_empty(), "nor is a set empty before it has answered to its size (Better S23)");
     let own = Cluster::new(deployment("web").image("app:2").replicas(2).recreate())
         .and(set("web", 1))
         .and(set("web", 2).size(1).sized_for(2, 2))
