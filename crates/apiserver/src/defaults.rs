@@ -112,13 +112,36 @@ fn sub<'a>(map: &'a mut Obj, key: &str) -> &'a mut Obj {
     slot.as_object_mut().expect("made an object above")
 }
 
-/// The tag of an image; `latest` when it names neither tag nor digest.
+/// The tag of an image; `latest` when it names neither tag nor digest, nothing when it is no reference (distribution's grammar).
 fn image_tag(image: &str) -> &str {
-    if image.is_empty() || image.contains('@') {
+    let (rest, digest) = image.split_once('@').map_or((image, None), |(rest, digest)| (rest, Some(digest)));
+    let from = rest.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match rest[from..].split_once(':') {
+        Some((last, tag)) => (&rest[..from + last.len()], Some(tag)),
+        None => (rest, None),
+    };
+    if !is_repository(name) || !tag.is_none_or(is_tag) {
         return "";
     }
-    let last = image.rsplit('/').next().unwrap_or(image);
-    last.split_once(':').map_or("latest", |(_, tag)| tag)
+    tag.unwrap_or(if digest.is_some() { "" } else { "latest" })
+}
+
+/// A path of lower-case components, behind a host if the first one looks like one.
+fn is_repository(name: &str) -> bool {
+    let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost" || part.bytes().any(|b| b.is_ascii_uppercase());
+    let path = name.split_once('/').filter(|(host, _)| is_host(host)).map_or(name, |(_, path)| path);
+    path.split('/').all(|part| {
+        // Runs of separators: one dot, one or two underscores, any number of dashes; never at an end.
+        let parts: Vec<&str> = part.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).collect();
+        let between = parts.get(1..parts.len().saturating_sub(1)).unwrap_or_default();
+        let separates = |run: &&str| matches!(*run, "" | "." | "_" | "__") || run.bytes().all(|b| b == b'-');
+        parts.len() > 1 && parts[0].is_empty() && parts[parts.len() - 1].is_empty() && between.iter().all(separates)
+    })
+}
+
+fn is_tag(tag: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    tag.len() <= 128 && tag.bytes().next().is_some_and(word) && tag.bytes().all(|b| word(b) || matches!(b, b'.' | b'-'))
 }
 
 fn pull_policy(image: &str) -> &'static str {
@@ -437,7 +460,7 @@ mod tests {
 
     #[test]
     fn image_tags_are_found_behind_ports_and_digests() {
-        for (image, tag) in [("web", "latest"), ("r:5000/web", "latest"), ("web:1", "1"), ("web@sha256:ab", ""), ("r:5/web:2", "2")] {
+        for (image, tag) in [("web", "latest"), ("r:5000/web", "latest"), ("web:1", "1"), ("web@sha256:ab", ""), ("r:5/web:2", "2"), ("web_", ""), ("a--b/c", "latest"), ("Web", ""), ("web:", "")] {
             assert_eq!(image_tag(image), tag, "{image}");
         }
     }

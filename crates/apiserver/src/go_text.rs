@@ -70,9 +70,51 @@ pub(crate) fn parse_uint(text: &str) -> String {
     format!("strconv.ParseUint: parsing {text:?}: {why}")
 }
 
+/// Bytes in base64, written anew as Go writes them, or its error: at which byte the text stops making sense (`encoding/base64`).
+pub(crate) fn base64(text: &str) -> Result<String, String> {
+    use base64::{Engine as _, alphabet::STANDARD, engine};
+    let illegal = |at: usize| format!("illegal base64 data at input byte {at}");
+    let used: Vec<(usize, u8)> = text.bytes().enumerate().filter(|(_, b)| !matches!(b, b'\n' | b'\r')).collect();
+    for quantum in used.chunks(4) {
+        for (place, (at, byte)) in quantum.iter().enumerate() {
+            let end = quantum.last().map_or(0, |(at, _)| at + 1);
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => {}
+                // Padding ends the text; it stands in the third place with another behind it, or in the fourth.
+                b'=' if place == 2 && quantum.len() == 3 => return Err(illegal(text.len())),
+                b'=' if place == 2 && quantum[3].1 != b'=' => return Err(illegal(quantum[3].0.saturating_sub(1))),
+                b'=' if place >= 2 => match used.iter().find(|(later, _)| *later >= end) {
+                    Some((later, _)) => return Err(illegal(*later)),
+                    None => break,
+                },
+                _ => return Err(illegal(*at)),
+            }
+        }
+        if quantum.len() < 4 {
+            return Err(illegal(text.len() - quantum.len()));
+        }
+    }
+    // Bits beyond the last byte are ignored, and lost.
+    let lenient = engine::GeneralPurpose::new(&STANDARD, engine::GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+    let clean: Vec<u8> = used.into_iter().map(|(_, byte)| byte).collect();
+    let bytes = lenient.decode(clean).map_err(|_| illegal(0))?;
+    Ok(engine::general_purpose::STANDARD.encode(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Texts of Go's `encoding/base64`.
+    #[test]
+    fn base64_is_refused_at_the_byte_where_go_refuses_it() {
+        for (text, at) in [("AAAA_", 4), ("A", 0), ("AAA", 0), ("AAAAA", 4), ("AA=A", 2), ("AA=", 3), ("AAA=A", 4), ("=AAA", 0), ("AA!A", 2)] {
+            assert_eq!(base64(text), Err(format!("illegal base64 data at input byte {at}")), "{text:?}");
+        }
+        for (text, want) in [("", ""), ("YQ==", "YQ=="), ("YR==", "YQ=="), ("Y\nQ==", "YQ=="), ("YWJj", "YWJj")] {
+            assert_eq!(base64(text).as_deref(), Ok(want), "{text:?}");
+        }
+    }
 
     /// Answers of kube-apiserver 1.36.2.
     #[test]

@@ -1,5 +1,5 @@
-//! Values as the reference's messages show them: Go's quoted strings (`%q`) and its JSON (`encoding/json`), which differ from ours in
-//! what they escape.
+//! Values as the reference's messages show them: Go's quoted strings (`%q`), its JSON (`encoding/json`), which differs from
+//! ours in what it escapes, and its maps (`%v`).
 
 use std::fmt::Write as _;
 
@@ -52,6 +52,21 @@ pub(crate) fn json_lines(v: &Value) -> String {
     let mut ser = serde_json::Serializer::with_formatter(&mut out, serde_json::ser::PrettyFormatter::with_indent(b" "));
     serde::Serialize::serialize(v, &mut ser).expect("a document of strings, numbers and maps always encodes");
     escape(String::from_utf8(out).expect("JSON is UTF-8"))
+}
+
+/// A value as `%v` writes it.
+pub(crate) fn map(v: &Value) -> String {
+    match v {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(t) => t.clone(),
+        Value::Array(l) => format!("[{}]", l.iter().map(map).collect::<Vec<_>>().join(" ")),
+        Value::Object(m) => {
+            let mut fields: Vec<_> = m.iter().collect();
+            fields.sort_by_key(|(k, _)| *k);
+            format!("map[{}]", fields.iter().map(|(k, v)| format!("{k}:{}", map(v))).collect::<Vec<_>>().join(" "))
+        }
+        v => v.to_string(),
+    }
 }
 
 fn escape(text: String) -> String {

@@ -23,6 +23,7 @@ mod defaults;
 pub mod discovery;
 pub mod edge;
 mod go_text;
+mod go_time;
 mod go_value;
 mod impersonate;
 mod json;

@@ -22,9 +22,18 @@ pub struct Quantity {
 }
 
 /// Texts that are no amount.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
-pub struct BadQuantity;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadQuantity {
+    /// It does not look like one.
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    Format,
+    /// There is no number in it.
+    #[error("unable to parse numeric part of quantity")]
+    Number,
+    /// What follows the number looks like a unit, but is none.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
 
 const NANO: i128 = 1_000_000_000;
 /// Amounts beyond this are held at it, as upstream caps at the largest 64-bit number.
@@ -45,15 +54,22 @@ impl Quantity {
             Some(b'-') => (true, &text[1..]),
             Some(b'+') => (false, &text[1..]),
             Some(_) => (false, text),
-            None => return Err(BadQuantity),
+            None => return Err(BadQuantity::Format),
         };
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, suffix) = rest.split_at(number_end);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Err(BadQuantity);
+        let digits = |s: &str| s.find(|c: char| !c.is_ascii_digit()).unwrap_or(s.len());
+        let (whole, more) = rest.split_at(digits(rest));
+        let (fraction, suffix) = more.strip_prefix('.').map_or(("", more), |more| more.split_at(digits(more)));
+        // Letters of units, then an exponent: what else follows makes it no amount at all.
+        let exponent = suffix.trim_start_matches(['e', 'E', 'i', 'n', 'u', 'm', 'k', 'K', 'M', 'G', 'T', 'P']);
+        let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+        if digits(exponent) != exponent.len() {
+            return Err(BadQuantity::Format);
         }
         let (scale, format) = suffix_of(suffix)?;
+        // A sign alone is zero, as upstream has it.
+        if whole.is_empty() && fraction.is_empty() && !rest.is_empty() {
+            return Err(BadQuantity::Number);
+        }
         let mut nanos = decimal(whole, fraction, scale);
         nanos = nanos.min(CAP);
         Ok(Quantity { nanos: if negative { -nanos } else { nanos }, format })
@@ -133,7 +149,7 @@ fn suffix_of(suffix: &str) -> Result<(Scale, Format), BadQuantity> {
         "Ei" => (Scale::Two(60), Format::BinarySi),
         other => match other.strip_prefix(['e', 'E']).and_then(|n| n.parse::<i32>().ok()) {
             Some(n) => (Scale::Ten(n), Format::DecimalExponent),
-            None => return Err(BadQuantity),
+            None => return Err(BadQuantity::Suffix),
         },
     })
 }

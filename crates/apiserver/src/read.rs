@@ -311,18 +311,22 @@ pub(crate) fn page(call: &Call<'_>) -> Result<Page, ApiError> {
     if let Some(after) = after {
         items.retain(|s| *s.key > *after);
     }
-    if !filter.is_everything() {
-        items.retain(|s| filter.wants(s));
-    }
     // The watch cache answers any-version lists whole.
     let whole = cont.is_empty() && rv_text == "0";
-    let limit = usize::try_from(limit).unwrap_or(0);
+    let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0 && !whole).unwrap_or(usize::MAX);
+    // A page is full at the object that fills it. Another one is offered when anything follows, wanted or not: nobody has looked yet.
     let (mut next, mut remaining) = (None, None);
-    if limit > 0 && items.len() > limit && !whole {
-        let left = items.len() - limit;
-        items.truncate(limit);
-        next = items.last().map(|s| encode_token(rv as i64, &s.key, &filter.prefix));
-        remaining = filter.is_everything().then_some(left);
+    if limit < items.len()
+        && let Some((last, _)) = items.iter().enumerate().filter(|(_, s)| filter.wants(s)).nth(limit - 1)
+        && last + 1 < items.len()
+    {
+        let end = last + 1;
+        next = Some(encode_token(rv as i64, &items[end - 1].key, &filter.prefix));
+        remaining = filter.is_everything().then_some(items.len() - end);
+        items.truncate(end);
+    }
+    if !filter.is_everything() {
+        items.retain(|s| filter.wants(s));
     }
     Ok(Page { rv, items, next, remaining })
 }

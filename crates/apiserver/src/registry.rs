@@ -14,8 +14,8 @@ pub enum Generation {
     SpecAndAnnotations,
     /// Changes of anything outside metadata and status.
     AllButMeta,
-    /// Any change, labels included (EndpointSlice).
-    Everything,
+    /// Any change beside the metadata, or of the labels (EndpointSlice).
+    LabelsAndAllButMeta,
     /// Set to 1 at creation and never raised.
     Always1,
 }
@@ -308,7 +308,7 @@ fn parse_row(line: &str) -> Resource {
             "spec" => Generation::Spec,
             "spec+annotations" => Generation::SpecAndAnnotations,
             "all" => Generation::AllButMeta,
-            "everything" => Generation::Everything,
+            "labels+allbutmeta" => Generation::LabelsAndAllButMeta,
             "always1" => Generation::Always1,
             _ => Generation::None,
         },

@@ -135,10 +135,10 @@ pub(crate) fn job_spec(path: &str, spec: &Value, e: &mut Errors) {
             e.too_long(&at, MANAGER_LIMIT);
         }
     }
-    match json::text(spec, "completionMode") {
-        "" | "NonIndexed" => {}
-        "Indexed" => indexed(path, spec, e),
-        other => e.unsupported(&format!("{path}.completionMode"), other, &["NonIndexed", "Indexed"]),
+    match spec.get("completionMode").and_then(Value::as_str) {
+        None | Some("NonIndexed") => {}
+        Some("Indexed") => indexed(path, spec, e),
+        Some(other) => e.unsupported(&format!("{path}.completionMode"), other, &["NonIndexed", "Indexed"]),
     }
     if matches!(json::text(spec, "completionMode"), "" | "NonIndexed") {
         for k in ["backoffLimitPerIndex", "maxFailedIndexes"] {

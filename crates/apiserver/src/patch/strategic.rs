@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::go_value;
 use crate::schema::{Field, Schema, StructId, Ty};
 
 const DIRECTIVE: &str = "$patch";
@@ -23,6 +24,14 @@ pub struct PatchError {
 
 fn failed<T>(message: impl Into<String>) -> Result<T, PatchError> {
     Err(PatchError { code: 500, reason: "", message: message.into() })
+}
+
+fn bad_retain_keys() -> PatchError {
+    PatchError { code: 400, reason: "BadRequest", message: "invalid patch format of retainKeys".into() }
+}
+
+fn unknown_type(directive: &Value, patch: &Obj) -> String {
+    format!("unknown patch type: {} in map: {}", go_value::map(directive), go_value::map(&Value::Object(patch.clone())))
 }
 
 type Obj = Map<String, Value>;
@@ -55,7 +64,7 @@ fn merge_map(schema: &Schema, at: Option<StructId>, mut original: Obj, patch: &O
             return Ok(new);
         }
         Some(Value::String(d)) if d == "delete" => return Ok(Map::new()),
-        Some(other) => return failed(format!("unknown patch type found: {other}")),
+        Some(other) => return failed(unknown_type(other, patch)),
     }
     retain(&mut original, patch)?;
     for (key, value) in patch {
@@ -127,11 +136,10 @@ fn reorder_untouched(schema: &Schema, at: Option<StructId>, original: &mut Obj, 
 
 fn retain(original: &mut Obj, patch: &Obj) -> Result<(), PatchError> {
     let Some(keep) = patch.get(RETAIN) else { return Ok(()) };
-    let Value::Array(keep) = keep else { return failed("invalid patch format of retainKeys") };
-    for key in patch.keys().filter(|k| !k.starts_with('$')) {
-        if !keep.iter().any(|k| k.as_str() == Some(key)) {
-            return failed(format!("patch is in invalid format: {key} is not in retainKeys"));
-        }
+    let Value::Array(keep) = keep else { return Err(bad_retain_keys()) };
+    // Each key of the patch must be among them.
+    if patch.keys().filter(|k| !k.starts_with('$')).any(|key| !keep.iter().any(|k| k.as_str() == Some(key))) {
+        return Err(bad_retain_keys());
     }
     original.retain(|k, _| keep.iter().any(|w| w.as_str() == Some(k)));
     Ok(())
@@ -209,11 +217,12 @@ fn merge_list(
         match m.get(DIRECTIVE) {
             None => plain.push(m),
             Some(Value::String(d)) if d == "delete" => {
-                let Some(k) = key_of(v) else { return failed(format!("map: {v} does not contain declared merge key: {key}")) };
+                let Some(k) = key_of(v) else { return failed(format!("map: {} does not contain declared merge key: {key}", go_value::map(v))) };
                 list.retain(|x| key_of(x).as_ref() != Some(&k));
             }
             Some(Value::String(d)) if d == "replace" => replace = true,
-            Some(other) => return failed(format!("unknown patch type found: {other}")),
+            Some(Value::String(d)) if d == "merge" => return failed("merging lists cannot yet be specified in the patch"),
+            Some(other) => return failed(unknown_type(other, m)),
         }
     }
     if replace {
@@ -221,7 +230,7 @@ fn merge_list(
     }
     for m in &plain {
         let v = Value::Object((*m).clone());
-        let Some(k) = key_of(&v) else { return failed(format!("map: {v} does not contain declared merge key: {key}")) };
+        let Some(k) = key_of(&v) else { return failed(format!("map: {} does not contain declared merge key: {key}", go_value::map(&v))) };
         match list.iter().position(|x| key_of(x).as_ref() == Some(&k)) {
             Some(i) => {
                 let Value::Object(have) = std::mem::replace(&mut list[i], Value::Null) else {

@@ -4,7 +4,8 @@
 use serde_json::{Map, Number, Value};
 
 use super::{Field, Schema, StructId, Ty};
-use crate::go_text::word;
+use crate::go_text::{self, word};
+use crate::go_time;
 use crate::quantity::Quantity;
 
 /// What was wrong with a document without making it useless.
@@ -341,16 +342,12 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
                 Err(e) => Err(WrongType(e.to_string())),
             }
         }
-        Ty::Time | Ty::MicroTime => match &value {
-            Value::String(s) if s.is_empty() => Ok(Value::Null),
-            Value::String(s) if *ty == Ty::MicroTime && !has_micros(s) => {
-                Err(WrongType(format!("parsing time {s:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {s:?} as \".000000\"")))
-            }
-            Value::String(s) => match s.parse::<jiff::Timestamp>() {
-                Ok(t) if *ty == Ty::Time => Ok(Value::String(crate::meta::seconds(t))),
-                Ok(t) => Ok(Value::String(crate::meta::micros(t))),
-                Err(_) => Err(WrongType(format!("parsing time {s:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {s:?} as \"2006\""))),
-            },
+        Ty::Time => match &value {
+            Value::String(s) => go_time::seconds(s).map(|t| crate::meta::seconds(t).into()).map_err(WrongType),
+            v => wrong(v, path, "string"),
+        },
+        Ty::MicroTime => match &value {
+            Value::String(s) => go_time::micros(s).map(|t| crate::meta::micros(t).into()).map_err(WrongType),
             v => wrong(v, path, "string"),
         },
         Ty::Duration => match value {
@@ -358,14 +355,7 @@ fn decode_scalar(ty: &Ty, value: Value, path: &Path<'_>) -> Result<Value, WrongT
             v => wrong(&v, path, "string"),
         },
         Ty::Bytes => match &value {
-            Value::String(s) => {
-                use base64::Engine as _;
-                let clean: String = s.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
-                match base64::engine::general_purpose::STANDARD.decode(&clean) {
-                    Ok(_) => Ok(Value::String(clean)),
-                    Err(_) => Err(WrongType("illegal base64 data at input byte 0".into())),
-                }
-            }
+            Value::String(s) => go_text::base64(s).map(Value::String).map_err(WrongType),
             v => wrong(v, path, "[]uint8"),
         },
         Ty::Struct(_) | Ty::List(_) | Ty::Map(_) | Ty::Raw => Ok(value),
@@ -378,11 +368,6 @@ fn thousandths(amount: Value) -> Value {
         Some(Ok(q)) => Value::String(q.round_up_milli().to_string()),
         _ => amount,
     }
-}
-
-/// Whether a time has exactly six digits of a second's fraction.
-fn has_micros(s: &str) -> bool {
-    s.split_once('.').is_some_and(|(_, rest)| rest.find(|c: char| !c.is_ascii_digit()) == Some(6))
 }
 
 /// A number without a fraction; `2.0` counts.

@@ -112,14 +112,7 @@ fn ask_budgets(call: &Call<'_>, pod: &Value, name: &str, dry_run: bool) -> Resul
     }
     let allowed = status("disruptionsAllowed");
     if allowed <= 0 {
-        return Err(too_many(
-            refused.into(),
-            format!(
-                "The disruption budget {who} needs {} healthy pods and has {} currently",
-                status("desiredHealthy"),
-                status("currentHealthy")
-            ),
-        ));
+        return Err(too_many(refused.into(), why_not(&who, &budget["status"])));
     }
     if !dry_run {
         budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
@@ -141,4 +134,20 @@ fn ask_budgets(call: &Call<'_>, pod: &Value, name: &str, dry_run: bool) -> Resul
         commit(call.server, &budgets.stored, &key, budget, false);
     }
     Ok(())
+}
+
+/// Why a budget allows no eviction. What it counts is not to be trusted while it cannot be kept up to date.
+fn why_not(who: &str, status: &Value) -> String {
+    let count = |k: &str| json::int(status, k).unwrap_or(0);
+    let (healthy, desired) = (count("currentHealthy"), count("desiredHealthy"));
+    let condition = json::list(status, "conditions").iter().find(|c| c["type"] == "DisruptionAllowed");
+    let told = condition.filter(|c| c["status"] == "False" && !json::text(c, "message").is_empty());
+    match told.map(|c| (json::text(c, "reason"), json::text(c, "message"))) {
+        Some(("SyncFailed", message)) => {
+            format!("The disruption budget {who} does not allow evicting pods currently because it failed sync: {message}")
+        }
+        _ if healthy <= desired => format!("The disruption budget {who} needs {desired} healthy pods and has {healthy} currently"),
+        Some((reason, message)) => format!("The disruption budget {who} does not allow evicting pods currently ({reason}): {message}"),
+        None => format!("The disruption budget {who} does not allow evicting pods currently"),
+    }
 }

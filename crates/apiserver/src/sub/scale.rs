@@ -32,13 +32,16 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
     let kind = if verb == "patch" { "PatchOptions" } else { "UpdateOptions" };
     let is_apply = verb == "patch" && media_type(call.req) == "application/apply-patch+yaml";
     let opts = write_options(call, kind, is_apply)?;
+    // What is no Scale is refused before anybody looks for its object.
+    let sent = if verb == "update" { Some(read_body(call.req)?.doc) } else { None };
+    sent.as_ref().map_or(Ok(()), decodes)?;
     let _turn = server.my_turn();
     let Some((_, old)) = load(&server, &target.stored, &k) else { return Err(ApiError::not_found(&target.served, &name)) };
     let current = scale_of(&target, &old);
     let mut owned = None;
-    let scale = match verb {
-        "update" => read_body(call.req)?.doc,
-        _ => match media_type(call.req) {
+    let scale = match sent {
+        Some(scale) => scale,
+        None => match media_type(call.req) {
             "application/merge-patch+json" => {
                 let mut s = current.clone();
                 patch::merge(&mut s, &read_json(&call.req.body)?.doc);
@@ -100,6 +103,18 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
     object_response(call, StatusCode::OK, scale_of(&target, &doc))
 }
 
+/// Whether a document is a Scale.
+fn decodes(scale: &Value) -> Result<(), ApiError> {
+    let kind = json::text(scale, "kind");
+    if !matches!(kind, "" | "Scale") {
+        return Err(ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a Scale: unknown conversion")));
+    }
+    let schema = Schema::builtin();
+    let root = schema.find("autoscaling/v1.Scale").expect("a built-in type");
+    let decoded = schema.decode(root, scale.clone(), &mut Default::default());
+    decoded.map(drop).map_err(|e| ApiError::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}")))
+}
+
 fn check(scale: &Value, old: &Value, name: &str, target: &Target) -> Result<(), ApiError> {
     let have = json::text(scale, "metadata.name");
     if have.is_empty() {
@@ -110,15 +125,7 @@ fn check(scale: &Value, old: &Value, name: &str, target: &Target) -> Result<(), 
     if have != name {
         return Err(ApiError::bad_request(format!("the name of the object ({have}) does not match the name on the URL ({name})")));
     }
-    let kind = json::text(scale, "kind");
-    if !matches!(kind, "" | "Scale") {
-        return Err(ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a Scale: unknown conversion")));
-    }
-    let schema = Schema::builtin();
-    let root = schema.find("autoscaling/v1.Scale").expect("a built-in type");
-    schema
-        .decode(root, scale.clone(), &mut Default::default())
-        .map_err(|e| ApiError::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}")))?;
+    decodes(scale)?;
     let uid = json::text(scale, "metadata.uid");
     let was = json::text(old, "metadata.uid");
     if !uid.is_empty() && uid != was {

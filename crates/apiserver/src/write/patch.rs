@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::update::{MODIFIED, change};
+use super::update::{MODIFIED, change, check_name};
 use super::{Target, Validation, WriteOptions, check_namespace, load, media_type, read_json, read_yaml, write_options};
 use crate::apply::{self, managed};
 use crate::go_value;
@@ -123,16 +123,7 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
         Validation::Warn => call.warnings.extend(findings),
         _ => {}
     }
-    let name = call.route.name.unwrap_or("");
-    let have = json::text(&doc, "metadata.name");
-    if have.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        )));
-    }
-    if have != name {
-        return Err(ApiError::bad_request(format!("the name of the object ({have}) does not match the name on the URL ({name})")));
-    }
+    check_name(call, &doc)?;
     check_namespace(call, &mut doc)?;
     Ok(doc)
 }
@@ -140,7 +131,7 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
 /// What a refused patch is shown as: a strategic one by itself, of others the outcome (`jsonPatcher`, `strategicPatchObject`).
 fn refused_value(kind: Kind, custom: bool, body: &[u8], after: &Value) -> String {
     match serde_json::from_slice::<Value>(body) {
-        Ok(patch) if kind == Kind::Strategic => go_map(&patch),
+        Ok(patch) if kind == Kind::Strategic => go_value::map(&patch),
         Ok(patch) => {
             let mut shown = after.clone();
             match kind {
@@ -176,21 +167,6 @@ fn sort_path(v: &mut Value, path: &str) {
     if let Some(below) = m.get_mut(first) {
         sort_keys(below, None);
         sort_path(below, rest);
-    }
-}
-
-/// A value as Go's `%+v` prints it.
-fn go_map(v: &Value) -> String {
-    match v {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(t) => t.clone(),
-        Value::Array(l) => format!("[{}]", l.iter().map(go_map).collect::<Vec<_>>().join(" ")),
-        Value::Object(m) => {
-            let mut fields: Vec<_> = m.iter().collect();
-            fields.sort_by_key(|(k, _)| *k);
-            format!("map[{}]", fields.iter().map(|(k, v)| format!("{k}:{}", go_map(v))).collect::<Vec<_>>().join(" "))
-        }
-        v => v.to_string(),
     }
 }
 
@@ -255,6 +231,7 @@ fn apply_patch(call: &mut Call<'_>, target: &Target, old: Option<Value>, opts: &
             ));
         }
         let merged = apply::merge(call, target, None, &config, opts)?;
+        check_name(call, &config)?;
         let (mut doc, _) = target.decode(call.server, merged.doc).map_err(|e| ApiError::bad_request(e.to_string()))?;
         let meta = json::object_mut(&mut doc, "metadata");
         meta.insert("name".into(), name.as_str().into());

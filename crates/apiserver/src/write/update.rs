@@ -75,7 +75,8 @@ fn storage_path(r: &crate::registry::Resource, key: &str) -> String {
     format!("/registry/{folder}/{key}")
 }
 
-fn check_name(call: &Call<'_>, doc: &Value) -> Result<(), ApiError> {
+/// The name in a document must be that of the path.
+pub(crate) fn check_name(call: &Call<'_>, doc: &Value) -> Result<(), ApiError> {
     let want = call.route.name.unwrap_or("");
     match json::text(doc, "metadata.name") {
         "" => Err(ApiError::bad_request(format!("the name of the object ({want} based on URL) was undeterminable: name must be provided"))),
@@ -256,31 +257,20 @@ fn raise_generation(r: &crate::registry::Resource, sub: Option<&str>, old: &Valu
         return;
     }
     let differs = |k: &str| doc.get(k) != old.get(k);
+    let all_but_meta = |v: &Value| {
+        let mut v = v.clone();
+        json::take(&mut v, "metadata");
+        if r.has_status() {
+            json::take(&mut v, "status");
+        }
+        v
+    };
     let changed = match r.generation {
         Generation::None | Generation::Always1 => false,
         Generation::Spec => differs("spec"),
         Generation::SpecAndAnnotations => differs("spec") || doc["metadata"].get("annotations") != old["metadata"].get("annotations"),
-        Generation::Everything => {
-            let rest = |v: &Value| {
-                let mut v = v.clone();
-                for k in ["managedFields", "resourceVersion", "generation"] {
-                    json::take(&mut v["metadata"], k);
-                }
-                v
-            };
-            rest(doc) != rest(old)
-        }
-        Generation::AllButMeta => {
-            let rest = |v: &Value| {
-                let mut v = v.clone();
-                json::take(&mut v, "metadata");
-                if r.has_status() {
-                    json::take(&mut v, "status");
-                }
-                v
-            };
-            rest(doc) != rest(old)
-        }
+        Generation::LabelsAndAllButMeta => doc["metadata"].get("labels") != old["metadata"].get("labels") || all_but_meta(doc) != all_but_meta(old),
+        Generation::AllButMeta => all_but_meta(doc) != all_but_meta(old),
     };
     if changed {
         let n = json::int(old, "metadata.generation").unwrap_or(0);
