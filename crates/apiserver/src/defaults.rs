@@ -32,6 +32,7 @@ pub fn hook(type_name: &str) -> Option<Hook> {
         "networking.k8s.io/v1.NetworkPolicySpec" => network_policy_spec,
         "rbac.authorization.k8s.io/v1.Subject" => subject,
         "apiextensions.k8s.io/v1.CustomResourceDefinition" => crd,
+        "resource.k8s.io/v1.ExactDeviceRequest" | "resource.k8s.io/v1.DeviceSubRequest" => device_request,
         _ => return None,
     })
 }
@@ -146,6 +147,12 @@ fn is_tag(tag: &str) -> bool {
 
 fn pull_policy(image: &str) -> &'static str {
     if image_tag(image) == "latest" { "Always" } else { "IfNotPresent" }
+}
+
+fn device_request(r: &mut Obj) {
+    if text(r, "allocationMode") == "ExactCount" && r.get("count").and_then(Value::as_i64).unwrap_or(0) == 0 {
+        r.insert("count".into(), 1.into());
+    }
 }
 
 fn container(c: &mut Obj) {
@@ -460,7 +467,17 @@ mod tests {
 
     #[test]
     fn image_tags_are_found_behind_ports_and_digests() {
-        for (image, tag) in [("web", "latest"), ("r:5000/web", "latest"), ("web:1", "1"), ("web@sha256:ab", ""), ("r:5/web:2", "2"), ("web_", ""), ("a--b/c", "latest"), ("Web", ""), ("web:", "")] {
+        for (image, tag) in [
+            ("web", "latest"),
+            ("r:5000/web", "latest"),
+            ("web:1", "1"),
+            ("web@sha256:ab", ""),
+            ("r:5/web:2", "2"),
+            ("web_", ""),
+            ("a--b/c", "latest"),
+            ("Web", ""),
+            ("web:", ""),
+        ] {
             assert_eq!(image_tag(image), tag, "{image}");
         }
     }

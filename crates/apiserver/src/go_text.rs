@@ -108,7 +108,9 @@ mod tests {
     /// Texts of Go's `encoding/base64`.
     #[test]
     fn base64_is_refused_at_the_byte_where_go_refuses_it() {
-        for (text, at) in [("AAAA_", 4), ("A", 0), ("AAA", 0), ("AAAAA", 4), ("AA=A", 2), ("AA=", 3), ("AAA=A", 4), ("=AAA", 0), ("AA!A", 2)] {
+        for (text, at) in
+            [("AAAA_", 4), ("A", 0), ("AAA", 0), ("AAAAA", 4), ("AA=A", 2), ("AA=", 3), ("AAA=A", 4), ("=AAA", 0), ("AA!A", 2)]
+        {
             assert_eq!(base64(text), Err(format!("illegal base64 data at input byte {at}")), "{text:?}");
         }
         for (text, want) in [("", ""), ("YQ==", "YQ=="), ("YR==", "YQ=="), ("Y\nQ==", "YQ=="), ("YWJj", "YWJj")] {

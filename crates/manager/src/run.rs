@@ -160,7 +160,8 @@ async fn term_of_office(
     for wired in loops {
         let workers: Vec<BoxFuture<'static, ()>> = wired.workers(&leading.subscribe());
         let (cache, is_over, running, at_work, about) = (cache.clone(), is_over.clone(), running.clone(), at_work.clone(), wired.about);
-        let current: Vec<_> = currents.iter().filter(|(kind, _)| about.watches.contains(kind)).map(|(_, current)| current.clone()).collect();
+        let current: Vec<_> =
+            currents.iter().filter(|(kind, _)| about.watches.contains(kind)).map(|(_, current)| current.clone()).collect();
         tasks.spawn(async move {
             if !wait_synced(&cache, about.watches, &is_over).await || futures::future::join_all(current).await.contains(&false) {
                 return;

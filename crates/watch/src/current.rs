@@ -44,7 +44,11 @@ async fn current(cache: &Cache, driver: &dyn Driver) {
     let mut small = cache.read().any(kind).is_none_or(|store| store.count() <= bounds::PAGE);
     let mut patience = if small { Duration::ZERO } else { ON_ITS_WAY };
     while !reached(cache, kind, newest, patience).await {
-        if small { driver.refill() } else { driver.catch_up() }
+        if small {
+            driver.refill()
+        } else {
+            driver.catch_up()
+        }
         // What did not help once is not tried again: a list always does, once the server answers.
         small = true;
         patience = CATCH_UP;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use evenkeel_api::{DEPLOYMENTS as DEPLOYMENT_KIND, Deployment, Key, PODS as POD_KIND, Pod, Version};
 use evenkeel_cache::{Cache, Owner, Wait};
-use evenkeel_watch::{Driver, ListWatch, bounds, wait_synced};
+use evenkeel_watch::{Driver, ListWatch, bounds, wait_current, wait_synced};
 use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
@@ -378,4 +378,22 @@ async fn indexes_are_empty_when_the_objects_are_gone() {
     for empty in ["objects: {}", "by_owner: {}", "namespaces: {}"] {
         assert!(shown.contains(empty), "{shown}");
     }
+}
+
+/// RS-1, DP-4: what a late watch holds back is seen before a new leader decides; the question itself may fail, and be stopped.
+#[tokio::test(start_paused = true)]
+async fn a_late_watch_is_caught_up_with_before_anything_is_decided() {
+    let fake = Fake::new();
+    fake.pod("a", "1");
+    let rig = Rig::pods(&fake).synced().await;
+    fake.put_unheard(PODS, json!({"metadata": {"name": "b", "namespace": "default", "uid": "2"}}));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(rig.version() < fake.version(), "the watch is late");
+    fake.then(On::List, Reply::Status(500, "InternalError", None));
+    let (end, ended) = watch::channel(false);
+    assert!(wait_current(&rig.cache, &*rig.driver, &ended).await);
+    assert_eq!(rig.version(), fake.version());
+    assert_eq!(rig.store(), fake.objects(PODS));
+    end.send(true).unwrap();
+    assert!(!wait_current(&rig.cache, &*rig.driver, &ended).await, "told to stop");
 }

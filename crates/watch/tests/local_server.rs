@@ -6,7 +6,7 @@ use bytes::Bytes;
 use evenkeel_api::{Deployment, Object, Pod};
 use evenkeel_apiserver::{Body as Answer, Options, Request, Server, UserInfo};
 use evenkeel_cache::Cache;
-use evenkeel_watch::{Audit, Driver, Feed, ListWatch, RuntimeWatcher, wait_synced};
+use evenkeel_watch::{Audit, Driver, Feed, ListWatch, RuntimeWatcher, wait_current, wait_synced};
 use futures::StreamExt;
 use http::{HeaderMap, Method};
 use http_body::Frame;
@@ -148,4 +148,36 @@ async fn both_drivers_agree_on_what_the_local_server_says() {
     assert_eq!((metrics.lists.get(), metrics.failures.get(), metrics.bad_objects.get(), metrics.refused.get()), (1, 0, 0, 0));
     ours.stop.send(true).unwrap();
     theirs.stop.send(true).unwrap();
+}
+
+/// The version of the store of pods.
+fn shown(cache: &Cache) -> u64 {
+    cache.read().any(Pod::resource()).map_or(0, |store| store.version().0)
+}
+
+/// A leader's first question: a large store proves its version by a bookmark, a small one by a new list; both within two seconds.
+#[tokio::test(start_paused = true)]
+async fn an_idle_store_proves_that_it_is_current() {
+    for (objects, lists) in [(620, 1), (20, 2)] {
+        let server = Server::new(Options { bookmark_interval: Duration::from_secs(60), ..Options::default() });
+        for n in 0..objects {
+            create_pod(&server, &format!("p{n}"));
+        }
+        let run = Run::start(&server, |f| Arc::new(ListWatch::<Pod>::new(f)), |f| Arc::new(ListWatch::<Deployment>::new(f))).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        // The server goes on, and this kind does not hear of it.
+        create_deployment(&server, "web");
+        let (before, since) = (shown(&run.cache), Instant::now());
+        assert!(wait_current(&run.cache, &*run.pods, &run.stop.subscribe()).await);
+        assert!(shown(&run.cache) > before, "{objects} objects");
+        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+        let metrics = run.feed.metrics.of(Pod::resource());
+        assert_eq!((metrics.lists.get(), metrics.failures.get()), (lists, 0), "{objects} objects");
+        // The watch goes on as before, and as long as before.
+        create_pod(&server, "late");
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        assert_eq!(run.cache.read().of::<Pod>().iter().count(), objects + 1);
+        assert!(metrics.watches.get() <= 2, "{}", metrics.watches.get());
+        run.stop.send(true).unwrap();
+    }
 }

@@ -37,7 +37,8 @@ pub(crate) const PERSISTENT_VOLUME_CLAIM: Rules = Rules {
     ..DEFAULT
 };
 
-fn add_finalizer(doc: &mut Value, f: &str) {
+/// Protection of storage in use (admission plugin `StorageObjectInUseProtection`).
+pub(super) fn add_finalizer(doc: &mut Value, f: &str) {
     let meta = json::object_mut(doc, "metadata");
     let list = meta.entry("finalizers").or_insert_with(|| json!([]));
     if let Some(l) = list.as_array_mut()

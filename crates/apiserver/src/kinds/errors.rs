@@ -112,6 +112,14 @@ impl Errors {
         }
     }
 
+    /// Two texts must be the same; a missing one is empty.
+    pub(crate) fn immutable_text(&mut self, path: &str, new: &Value, old: &Value, field: &str) {
+        let (new, old) = (crate::json::text(new, field), crate::json::text(old, field));
+        if new != old {
+            self.invalid_text(path, new, "field is immutable");
+        }
+    }
+
     /// Two values must be the same.
     pub(crate) fn immutable(&mut self, path: &str, new: Option<&Value>, old: Option<&Value>) {
         if new != old {

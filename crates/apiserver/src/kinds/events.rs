@@ -84,7 +84,12 @@ fn update(new: &Value, old: &Value, e: &mut Errors, env: &Env<'_>) {
     ];
     for (wire, path, kind) in FIELDS {
         if new.get(*wire) != old.get(*wire) {
-            let shown = new.get(*wire).map_or(Value::Null, |v| internal::form(kind, v));
+            let nothing = match *wire {
+                "reason" | "message" | "type" | "action" | "reportingComponent" | "reportingInstance" => "".into(),
+                "count" => 0.into(),
+                _ => Value::Null,
+            };
+            let shown = new.get(*wire).map_or(nothing, |v| internal::form(kind, v));
             e.invalid(path, &shown, "field is immutable");
         }
     }

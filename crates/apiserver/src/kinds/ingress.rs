@@ -49,7 +49,7 @@ pub(crate) const INGRESS_CLASS: Rules = Rules {
             parameters(p, e);
         }
     },
-    validate_update: |new, old, e, _| e.immutable("spec.controller", new["spec"].get("controller"), old["spec"].get("controller")),
+    validate_update: |new, old, e, _| e.immutable_text("spec.controller", new, old, "spec.controller"),
     ..DEFAULT
 };
 

@@ -5,12 +5,9 @@ use serde_json::Value;
 use super::errors::Errors;
 use super::metadata::Flavour;
 use super::selectors::{self, at_most_all, int_or_percent};
-use super::{Check, DEFAULT, Rules, internal};
+use super::{Check, DEFAULT, Rules, addresses, internal};
 use crate::json;
 use crate::meta;
-
-/// Kinds whose PUT must say which version it means.
-pub(crate) const CONDITIONAL: Rules = Rules { unconditional_update: false, ..DEFAULT };
 
 pub(crate) const SERVICE_ACCOUNT: Rules = Rules { on_update: &[Check::MetaUpdate, Check::Meta], ..DEFAULT };
 
@@ -39,6 +36,47 @@ pub(crate) const LEASE: Rules = Rules {
     },
     ..DEFAULT
 };
+
+pub(crate) const SERVICE_CIDR: Rules = Rules {
+    on_update: &[Check::MetaUpdate, Check::Update],
+    validate: |doc, _, e, _| cidrs(&doc["spec"], e),
+    validate_update: |new, old, e, _| {
+        let (is, was) = (json::list(&new["spec"], "cidrs"), json::list(&old["spec"], "cidrs"));
+        if is.len() != was.len() && (was.len(), is.len()) != (1, 2) {
+            let shown = if is.is_empty() { Value::Null } else { Value::from(is.to_vec()) };
+            return e.invalid("spec.cidrs", &shown, "field is immutable");
+        }
+        for (i, (is, was)) in is.iter().zip(was).enumerate() {
+            e.immutable(&format!("spec.cidrs[{i}]"), Some(is), Some(was));
+        }
+        if is.len() > was.len() {
+            cidrs(&new["spec"], e);
+        }
+    },
+    ..DEFAULT
+};
+
+/// One network, or one of each family.
+fn cidrs(spec: &Value, e: &mut Errors) {
+    let list = json::list(spec, "cidrs");
+    match list.len() {
+        0 => return e.required("spec.cidrs", "at least one CIDR required"),
+        1 | 2 => {}
+        _ => return e.invalid("spec.cidrs", &serde_json::json!({"CIDRs": list}), "may only hold up to 2 values"),
+    }
+    let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
+    for (i, c) in list.iter().enumerate() {
+        addresses::cidr(&format!("spec.cidrs[{i}]"), &text(c), &[], e);
+    }
+    let family = |v: &Value| addresses::parse_cidr(&text(v)).map(|(ip, _)| ip.is_ipv4());
+    if let [a, b] = list
+        && family(a).is_some()
+        && family(a) == family(b)
+    {
+        let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        e.invalid("spec.cidrs", &Value::from(list.to_vec()), why);
+    }
+}
 
 pub(crate) const POD_DISRUPTION_BUDGET: Rules = Rules {
     unconditional_update: false,

@@ -1,6 +1,7 @@
 //! Rules of kinds: what a kind adds to the one way that all objects take. A kind without rules of its own needs no row here.
 
 mod addresses;
+mod admission_registration;
 mod amounts;
 mod autoscaler;
 mod claims;
@@ -15,6 +16,7 @@ mod endpoints;
 mod errors;
 mod events;
 pub(crate) mod features;
+mod flow_control;
 mod ingress;
 mod internal;
 mod job;
@@ -45,6 +47,7 @@ mod service_addresses;
 mod service_validation;
 mod stateful_set;
 mod storage;
+mod volumes;
 mod warnings;
 
 use std::cell::RefCell;
@@ -220,9 +223,21 @@ pub(crate) fn rules(r: &Resource) -> &'static Rules {
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => &rbac::ROLE_BINDING,
         ("storage.k8s.io", "storageclasses") => &storage::STORAGE_CLASS,
         ("storage.k8s.io", "csidrivers") => &storage::CSI_DRIVER,
-        ("storage.k8s.io", "csinodes" | "csistoragecapacities" | "volumeattachments") => &misc::CONDITIONAL,
+        ("storage.k8s.io", "csinodes") => &volumes::CSI_NODE,
+        ("storage.k8s.io", "csistoragecapacities") => &volumes::CSI_STORAGE_CAPACITY,
+        ("storage.k8s.io", "volumeattachments") => &volumes::VOLUME_ATTACHMENT,
+        ("storage.k8s.io", "volumeattributesclasses") => &volumes::VOLUME_ATTRIBUTES_CLASS,
         ("node.k8s.io", "runtimeclasses") => &storage::RUNTIME_CLASS,
-        ("admissionregistration.k8s.io", _) => &misc::CONDITIONAL,
+        ("admissionregistration.k8s.io", plural) => match plural {
+            "validatingwebhookconfigurations" | "mutatingwebhookconfigurations" => &admission_registration::WEBHOOKS,
+            "validatingadmissionpolicies" => &admission_registration::VALIDATING_POLICY,
+            "validatingadmissionpolicybindings" => &admission_registration::VALIDATING_BINDING,
+            "mutatingadmissionpolicies" => &admission_registration::POLICY,
+            _ => &admission_registration::BINDING,
+        },
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => &flow_control::FLOW_SCHEMA,
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flow_control::PRIORITY_LEVEL,
+        ("networking.k8s.io", "servicecidrs") => &misc::SERVICE_CIDR,
         ("apiextensions.k8s.io", _) => &crate::custom::DEFINITION,
         ("discovery.k8s.io", "endpointslices") => &endpoint_slice::ENDPOINT_SLICE,
         ("networking.k8s.io", "ingresses") => &ingress::INGRESS,

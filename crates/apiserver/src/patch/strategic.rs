@@ -217,7 +217,9 @@ fn merge_list(
         match m.get(DIRECTIVE) {
             None => plain.push(m),
             Some(Value::String(d)) if d == "delete" => {
-                let Some(k) = key_of(v) else { return failed(format!("map: {} does not contain declared merge key: {key}", go_value::map(v))) };
+                let Some(k) = key_of(v) else {
+                    return failed(format!("map: {} does not contain declared merge key: {key}", go_value::map(v)));
+                };
                 list.retain(|x| key_of(x).as_ref() != Some(&k));
             }
             Some(Value::String(d)) if d == "replace" => replace = true,

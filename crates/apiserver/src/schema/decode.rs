@@ -218,6 +218,8 @@ impl Schema {
     fn add_zeros_struct(&self, id: StructId, map: &mut Map<String, Value>) {
         for field in &self.structs[id].fields {
             match map.get_mut(&*field.name) {
+                // A list that is always written comes back from the store as none when it is empty.
+                Some(v) if v.as_array().is_some_and(Vec::is_empty) && always_written(field) => *v = zero_of_field(field),
                 Some(v) => {
                     if let Some(inner) = super::load::struct_of(&field.ty) {
                         self.add_zeros_value(&field.ty, inner, v);

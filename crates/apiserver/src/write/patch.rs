@@ -134,6 +134,9 @@ fn refused_value(kind: Kind, custom: bool, body: &[u8], after: &Value) -> String
         Ok(patch) if kind == Kind::Strategic => go_value::map(&patch),
         Ok(patch) => {
             let mut shown = after.clone();
+            if !custom && let Some(m) = shown.get_mut("metadata").and_then(Value::as_object_mut) {
+                crate::meta::in_order(m);
+            }
             match kind {
                 // Custom objects are maps all through.
                 _ if custom => shown.sort_all_objects(),

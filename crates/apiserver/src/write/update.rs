@@ -269,7 +269,9 @@ fn raise_generation(r: &crate::registry::Resource, sub: Option<&str>, old: &Valu
         Generation::None | Generation::Always1 => false,
         Generation::Spec => differs("spec"),
         Generation::SpecAndAnnotations => differs("spec") || doc["metadata"].get("annotations") != old["metadata"].get("annotations"),
-        Generation::LabelsAndAllButMeta => doc["metadata"].get("labels") != old["metadata"].get("labels") || all_but_meta(doc) != all_but_meta(old),
+        Generation::LabelsAndAllButMeta => {
+            doc["metadata"].get("labels") != old["metadata"].get("labels") || all_but_meta(doc) != all_but_meta(old)
+        }
         Generation::AllButMeta => all_but_meta(doc) != all_but_meta(old),
     };
     if changed {
