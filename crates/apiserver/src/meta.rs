@@ -4,33 +4,6 @@ use jiff::Timestamp;
 
 use crate::options::Chance;
 
-/// Fields of `ObjectMeta` in the order of the type.
-const ORDER: [&str; 15] = [
-    "name",
-    "generateName",
-    "namespace",
-    "selfLink",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "labels",
-    "annotations",
-    "ownerReferences",
-    "finalizers",
-    "managedFields",
-];
-
-/// Puts metadata into the order in which the reference encodes it.
-pub(crate) fn in_order(m: &mut serde_json::Map<String, serde_json::Value>) {
-    let place = |k: &str| ORDER.iter().position(|o| *o == k).unwrap_or(ORDER.len());
-    let mut fields: Vec<_> = std::mem::take(m).into_iter().collect();
-    fields.sort_by_key(|(k, _)| place(k));
-    m.extend(fields);
-}
-
 /// RFC 3339 in seconds, as `metav1.Time` is written.
 pub fn seconds(t: Timestamp) -> String {
     t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

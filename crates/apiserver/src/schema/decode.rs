@@ -215,6 +215,30 @@ impl Schema {
         }
     }
 
+    /// Puts fields into the order of their types, in which the reference encodes them.
+    pub fn order(&self, root: StructId, doc: &mut Value) {
+        let Value::Object(map) = doc else { return };
+        let fields = &self.structs[root].fields;
+        let place = |k: &str| fields.iter().position(|f| *f.name == *k).unwrap_or(fields.len());
+        let mut entries: Vec<_> = std::mem::take(map).into_iter().collect();
+        entries.sort_by_key(|(k, _)| place(k));
+        map.extend(entries);
+        for field in fields {
+            if let (Some(inner), Some(v)) = (super::load::struct_of(&field.ty), map.get_mut(&*field.name)) {
+                self.order_value(&field.ty, inner, v);
+            }
+        }
+    }
+
+    fn order_value(&self, ty: &Ty, inner: StructId, value: &mut Value) {
+        match (ty, value) {
+            (Ty::Struct(_), v) => self.order(inner, v),
+            (Ty::List(t), Value::Array(list)) => list.iter_mut().for_each(|v| self.order_value(t, inner, v)),
+            (Ty::Map(t), Value::Object(m)) => m.values_mut().for_each(|v| self.order_value(t, inner, v)),
+            _ => {}
+        }
+    }
+
     fn add_zeros_struct(&self, id: StructId, map: &mut Map<String, Value>) {
         for field in &self.structs[id].fields {
             match map.get_mut(&*field.name) {

@@ -103,7 +103,7 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
     let mut after = after;
     // The type of an object cannot be patched away.
     let outcome = after.clone();
-    let value = || refused_value(kind, target.served.custom, body, &outcome);
+    let value = || refused_value(kind, target, body, &outcome);
     for (k, want) in [("kind", target.served.kind.clone()), ("apiVersion", target.served.api_version())] {
         let have = json::text(&after, k);
         if !have.is_empty() && have != want {
@@ -129,13 +129,14 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
 }
 
 /// What a refused patch is shown as: a strategic one by itself, of others the outcome (`jsonPatcher`, `strategicPatchObject`).
-fn refused_value(kind: Kind, custom: bool, body: &[u8], after: &Value) -> String {
+fn refused_value(kind: Kind, target: &Target, body: &[u8], after: &Value) -> String {
+    let custom = target.served.custom;
     match serde_json::from_slice::<Value>(body) {
         Ok(patch) if kind == Kind::Strategic => go_value::map(&patch),
         Ok(patch) => {
             let mut shown = after.clone();
-            if !custom && let Some(m) = shown.get_mut("metadata").and_then(Value::as_object_mut) {
-                crate::meta::in_order(m);
+            if !custom {
+                target.served_schema.schema().order(target.served_schema.root(), &mut shown);
             }
             match kind {
                 // Custom objects are maps all through.
