@@ -32,6 +32,7 @@ pub fn hook(type_name: &str) -> Option<Hook> {
         "networking.k8s.io/v1.NetworkPolicySpec" => network_policy_spec,
         "rbac.authorization.k8s.io/v1.Subject" => subject,
         "apiextensions.k8s.io/v1.CustomResourceDefinition" => crd,
+        "resource.k8s.io/v1.ExactDeviceRequest" | "resource.k8s.io/v1.DeviceSubRequest" => device_request,
         _ => return None,
     })
 }
@@ -141,6 +142,15 @@ fn volume(v: &mut Obj) {
     {
         let policy = pull_policy(text(image, "reference"));
         image.insert("pullPolicy".into(), policy.into());
+    }
+}
+
+fn device_request(request: &mut Obj) {
+    if text(request, "allocationMode").is_empty() {
+        request.insert("allocationMode".into(), "ExactCount".into());
+    }
+    if text(request, "allocationMode") == "ExactCount" && request.get("count").and_then(Value::as_i64).unwrap_or(0) == 0 {
+        request.insert("count".into(), 1.into());
     }
 }
 

@@ -124,7 +124,7 @@ fn cells_of(kind: &str) -> Option<Cells> {
         "VolumeAttachment" => cluster::volume_attachment,
         "CSINode" => cluster::csi_node,
         "CSIDriver" => cluster::csi_driver,
-        "CSIStorageCapacity" => cluster::csi_capacity,
+        "APIService" => cluster::api_service,
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => policy::webhooks,
         "ValidatingAdmissionPolicy" => policy::validating_policy,
         "MutatingAdmissionPolicy" => policy::mutating_policy,
