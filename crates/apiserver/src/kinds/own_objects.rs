@@ -14,7 +14,9 @@ use crate::write::{self, load};
 pub(crate) fn put(server: &Server, group: &str, version: &str, plural: &str, mut doc: Value) {
     let r = server.registry.get(group, version, plural).expect("a built-in resource");
     let k = key(json::text(&doc, "metadata.namespace"), json::text(&doc, "metadata.name"));
-    let seed = format!("{}/{k}", r.storage_key()).bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let seed = format!("{}/{k}", r.storage_key())
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let now = meta::seconds(server.options.clock.now());
     doc["metadata"]["uid"] = meta::uid(&SeededChance::new(seed ^ server.store.revision())).into();
     doc["metadata"]["creationTimestamp"] = now.as_str().into();
@@ -46,9 +48,16 @@ pub(crate) fn service(server: &Server, doc: &Value, deleted: bool) {
             (true, true) => remove(server, NETWORKING, "v1", "ipaddresses", ip),
             (false, false) => {
                 let family = if ip.contains(':') { "IPv6" } else { "IPv4" };
-                let labels = json!({"ipaddress.kubernetes.io/ip-family": family, "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"});
+                let labels =
+                    json!({"ipaddress.kubernetes.io/ip-family": family, "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"});
                 let parent = json!({"resource": "services", "namespace": doc["metadata"]["namespace"], "name": doc["metadata"]["name"]});
-                put(server, NETWORKING, "v1", "ipaddresses", json!({"metadata": {"name": ip, "labels": labels}, "spec": {"parentRef": parent}}));
+                put(
+                    server,
+                    NETWORKING,
+                    "v1",
+                    "ipaddresses",
+                    json!({"metadata": {"name": ip, "labels": labels}, "spec": {"parentRef": parent}}),
+                );
             }
             _ => {}
         }
@@ -116,7 +125,9 @@ pub(crate) fn flow_schema(server: &Server, r: &Resource, doc: &Value) {
     let named = format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?}");
     let condition = match exists(server, &r.group, "v1", "prioritylevelconfigurations", level) {
         true => json!({"type": "Dangling", "status": "False", "reason": "Found", "message": format!("{named} and it exists")}),
-        false => json!({"type": "Dangling", "status": "True", "reason": "NotFound", "message": format!("{named} but there is no such object")}),
+        false => {
+            json!({"type": "Dangling", "status": "True", "reason": "NotFound", "message": format!("{named} but there is no such object")})
+        }
     };
     settle(server, r, doc, condition);
 }
@@ -125,7 +136,9 @@ pub(crate) fn flow_schema(server: &Server, r: &Resource, doc: &Value) {
 fn settle(server: &Server, r: &Resource, doc: &Value, mut condition: Value) {
     let kind = condition["type"].clone();
     let said = json::list(doc, "status.conditions").iter().find(|c| c["type"] == kind);
-    if said.is_some_and(|c| ["status", "reason", "message"].iter().all(|k| c[*k] == condition[*k])) || doc["metadata"].get("deletionTimestamp").is_some() {
+    if said.is_some_and(|c| ["status", "reason", "message"].iter().all(|k| c[*k] == condition[*k]))
+        || doc["metadata"].get("deletionTimestamp").is_some()
+    {
         return;
     }
     condition["lastTransitionTime"] = meta::seconds(server.options.clock.now()).into();

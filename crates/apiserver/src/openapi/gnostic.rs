@@ -83,7 +83,8 @@ impl Message {
 
     /// What stands under names that begin with `x-`.
     fn extensions(&mut self, field: u32, of: &Value) {
-        let members: Map<String, Value> = of.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("x-")).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let members: Map<String, Value> =
+            of.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("x-")).map(|(n, v)| (n.clone(), v.clone())).collect();
         for (name, value) in members {
             let mut named = Message::default();
             named.bytes(1, name.as_bytes());
@@ -200,7 +201,9 @@ fn schema(schema: &Value) -> Message {
     for (field, name) in [(8, "exclusiveMaximum"), (10, "exclusiveMinimum"), (16, "uniqueItems")] {
         all.flag(field, &schema[name]);
     }
-    for (field, name) in [(11, "maxLength"), (12, "minLength"), (14, "maxItems"), (15, "minItems"), (17, "maxProperties"), (18, "minProperties")] {
+    for (field, name) in
+        [(11, "maxLength"), (12, "minLength"), (14, "maxItems"), (15, "minItems"), (17, "maxProperties"), (18, "minProperties")]
+    {
         all.whole(field, &schema[name]);
     }
     for value in schema["enum"].as_array().into_iter().flatten() {

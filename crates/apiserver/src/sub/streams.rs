@@ -101,7 +101,8 @@ pub(super) fn log(call: &Call<'_>) -> Result<Response, ApiError> {
     }
     let mut line = format!("pod {name} runs on a simulated node: there is no process behind this log\n");
     if call.query.flag("timestamps") {
-        let started = state.and_then(|s| s["state"]["running"]["startedAt"].as_str().or_else(|| s["state"]["terminated"]["startedAt"].as_str()));
+        let started =
+            state.and_then(|s| s["state"]["running"]["startedAt"].as_str().or_else(|| s["state"]["terminated"]["startedAt"].as_str()));
         line.insert_str(0, &format!("{} ", started.unwrap_or("1970-01-01T00:00:00Z")));
     }
     line.truncate(options.bytes.and_then(|n| usize::try_from(n).ok()).map_or(line.len(), |n| n.min(line.len())));

@@ -27,7 +27,7 @@ subjects: [{kind: ServiceAccount, name: watcher, namespace: {ns}}]
 ";
 
 /// A request for a certificate.
-fn signing_request(name: &str) -> String {
+pub(super) fn signing_request(name: &str) -> String {
     let mut wanted = CertificateParams::new(Vec::new()).expect("no names");
     wanted.distinguished_name.push(DnType::CommonName, "ann");
     let key = KeyPair::generate().expect("a key can be made");
@@ -55,15 +55,16 @@ pub(super) fn uses() -> Vec<Use> {
         using("auth can-i --list", "auth can-i --list").like(r"^\*\.\* +\[\] +\[\] +\[\*\]$").like(r"^ +\[\*\] +\[\] +\[\*\]$"),
         using("auth reconcile", "auth reconcile -f role.yaml")
             .file("role.yaml", ROLE)
-            .says("role.rbac.authorization.k8s.io/watcher reconciled\n\treconciliation required create\n\tmissing rules added:")
+            .warns("\treconciliation required create\n\tmissing rules added:\n\t\t{Verbs:[get] APIGroups:[] Resources:[pods]")
+            .says("role.rbac.authorization.k8s.io/watcher reconciled")
             .says("rolebinding.rbac.authorization.k8s.io/watcher reconciled"),
         using("auth reconcile adds what is missing", "auth reconcile -f more.yaml")
             .file("more.yaml", ROLE.replace("[get]", "[list]"))
-            .says("reconciliation required update")
+            .warns("reconciliation required update\n\tmissing rules added:")
             .then("describe role watcher")
             .like(r"^  pods +\[\] +\[\] +\[get list\]$"),
         using("auth reconcile takes away the rest", "auth reconcile -f more.yaml --remove-extra-permissions")
-            .says("extra rules removed:")
+            .warns("extra rules removed:")
             .then("describe role watcher")
             .like(r"^  pods +\[\] +\[\] +\[list\]$"),
         using("what a role allows", format!("auth can-i list pods {ROBOT}"))

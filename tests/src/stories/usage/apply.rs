@@ -11,7 +11,10 @@ fn app(replicas: u32, image: &str) -> String {
 
 /// Config maps of these names, with a label by which they are pruned.
 fn maps(names: &[&str]) -> String {
-    names.iter().map(|name| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{set: '{}'}}}}\n---\n", &name[..1])).collect()
+    names
+        .iter()
+        .map(|name| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{set: '{}'}}}}\n---\n", &name[..1]))
+        .collect()
 }
 
 pub(super) fn uses() -> Vec<Use> {
@@ -116,15 +119,20 @@ fn pruning() -> Vec<Use> {
             .then("apply --prune -l set=p --prune-allowlist=core/v1/ConfigMap -f one.yaml")
             .file("one.yaml", maps(&["p1"]))
             .is("configmap/p1 unchanged\nconfigmap/p2 pruned"),
-        using("prune, all kinds, dry", "apply --prune -l set=p --dry-run=server -f -").input(maps(&["p3"])).says("configmap/p3 created (server dry run)").says("configmap/p1 pruned (server dry run)"),
-        using("an apply set", "apply --prune --applyset=configmaps/fleet --server-side -f -")
+        using("prune, all kinds, dry", "apply --prune -l set=p --dry-run=server -f -")
+            .input(maps(&["p3"]))
+            .says("configmap/p3 created (server dry run)")
+            .says("configmap/p1 pruned (server dry run)"),
+        using("an apply set", "apply --prune --applyset=fleet -f -")
             .input(maps(&["q1", "q2"]))
             .env("KUBECTL_APPLYSET", "true")
-            .says("configmap/q1 serverside-applied")
-            .then("apply --prune --applyset=configmaps/fleet --server-side -f -")
+            .is("configmap/q1 created\nconfigmap/q2 created")
+            .then("get secret fleet -o 'jsonpath={.metadata.annotations}'")
+            .says("\"applyset.kubernetes.io/contains-group-kinds\":\"ConfigMap\"")
+            .then("apply --prune --applyset=fleet -f -")
             .input(maps(&["q1"]))
             .env("KUBECTL_APPLYSET", "true")
-            .is("configmap/q1 serverside-applied\nconfigmap/q2 pruned"),
+            .is("configmap/q1 unchanged\nconfigmap/q2 pruned"),
     ]
 }
 

@@ -55,7 +55,7 @@ fn patches() -> Vec<Use> {
             .then("get configmap map -o 'jsonpath={.data}'")
             .is(r#"{"a":"1","c":"3"}"#),
         using("a JSON patch whose test fails", "patch configmap map --type=json -p '[{\"op\":\"test\",\"path\":\"/data/a\",\"value\":\"2\"}]'")
-            .refused("testing value /data/a failed: test failed"),
+            .refused("The request is invalid: the server rejected our request due to an error in our request"),
         using("a patch from a file", "patch configmap map --patch-file=patch.yaml")
             .file("patch.yaml", "data: {d: '4'}\n")
             .is("configmap/map patched"),
@@ -91,12 +91,16 @@ fn edits() -> Vec<Use> {
             .is("deployment.apps/app edited")
             .then(CONTAINERS)
             .is("main=registry.example/app:3"),
-        using("edit as JSON", "edit configmap map -o json").editor("sed -i s/\"4\"/\"44\"/").is("configmap/map edited"),
-        using("edit of the scale", "edit deployment app --subresource=scale")
-            .editor("sed -i 's/  replicas: 1/  replicas: 2/'")
-            .is("deployment.apps/app edited")
-            .then("get deployment app -o 'jsonpath={.spec.replicas}'")
-            .is("2"),
+        using("edit as JSON", "edit configmap map -o json").editor(r#"sed -i 's/"d": "4"/"d": "44"/'"#).is("configmap/map edited"),
+        using("edit of the status", "create quota edited --hard=pods=5")
+            .says("created")
+            .then("edit quota edited --subresource=status")
+            .editor(r#"sed -i '$astatus: {used: {pods: "3"}}'"#)
+            .is("resourcequota/edited edited")
+            .then("get quota edited -o 'jsonpath={.status.used.pods}'")
+            .is("3")
+            .then("delete quota edited")
+            .says("deleted"),
         using("edit that changes nothing", "edit configmap map").editor("true").warns("Edit cancelled, no changes made."),
         using("edit into something wrong", "edit deployment app")
             .editor("sed -i 's/  replicas: .*/  replicas: -1/'")
@@ -154,8 +158,11 @@ fn sets() -> Vec<Use> {
             .then("set subject rolebinding/viewers --user=bob --group=crew")
             .is("rolebinding.rbac.authorization.k8s.io/viewers subjects updated")
             .then("get rolebinding viewers -o 'jsonpath={.subjects[*].name}'")
-            .is("ann crew bob"),
-        using("scale", "scale deployment/app --replicas=3").is("deployment.apps/app scaled").then("get deployment app -o 'jsonpath={.spec.replicas}'").is("3"),
+            .is("ann bob crew"),
+        using("scale", "scale deployment/app --replicas=3")
+            .is("deployment.apps/app scaled")
+            .then("get deployment app -o 'jsonpath={.spec.replicas}'")
+            .is("3"),
         using("scale with preconditions", "scale deployment/app --current-replicas=9 --replicas=0")
             .refused("error: Expected replicas to be 9, was 3")
             .then("scale deployment/app --resource-version=1 --replicas=0")
@@ -168,15 +175,23 @@ fn sets() -> Vec<Use> {
 
 fn labels() -> Vec<Use> {
     vec![
-        using("label", "label configmap map colour=red").is("configmap/map labeled").then("get configmaps -l colour=red -o name").is("configmap/map"),
-        using("label without --overwrite", "label configmap map colour=blue").refused("error: 'colour' already has a value (red), and --overwrite is false"),
+        using("label", "label configmap map colour=red")
+            .is("configmap/map labeled")
+            .then("get configmaps -l colour=red -o name")
+            .is("configmap/map"),
+        using("label without --overwrite", "label configmap map colour=blue")
+            .refused("error: 'colour' already has a value (red), and --overwrite is false"),
         using("label with --overwrite", "label configmap map colour=blue --overwrite")
             .is("configmap/map labeled")
             .then("label configmap map --list")
             .is("colour=blue"),
-        using("label taken away", "label configmap map colour-").is("configmap/map unlabeled").then("label configmap map colour-").says("label \"colour\" not found."),
+        using("label taken away", "label configmap map colour-")
+            .is("configmap/map unlabeled")
+            .then("label configmap map colour-")
+            .says("label \"colour\" not found."),
         using("label of all", "label configmaps --all story=yes").says("configmap/map labeled"),
-        using("a label that is none", "label configmap map 'colour=not a label'").refused("a valid label must be an empty string or consist of alphanumeric characters"),
+        using("a label that is none", "label configmap map 'colour=not a label'")
+            .refused("a valid label must be an empty string or consist of alphanumeric characters"),
         using("annotate", "annotate configmap map note='two words'")
             .is("configmap/map annotated")
             .then("annotate configmap map note=other")

@@ -39,7 +39,8 @@ fn plain() -> Vec<Use> {
             .is("configmap/never")
             .then("get configmap never")
             .refused(r#"Error from server (NotFound): configmaps "never" not found"#),
-        using("a dry run here, as YAML", "create configmap never --from-literal=a=1 --dry-run=client -o yaml").says("data:\n  a: \"1\"\nkind: ConfigMap"),
+        using("a dry run here, as YAML", "create configmap never --from-literal=a=1 --dry-run=client -o yaml")
+            .says("data:\n  a: \"1\"\nkind: ConfigMap"),
         using("a Deployment", "create deployment web --image=registry.example/web:1 --replicas=2 --port=80")
             .is("deployment.apps/web created")
             .then("get deployment web -o 'jsonpath={.spec.replicas} {.spec.template.spec.containers[0].ports[0].containerPort}'")
@@ -88,10 +89,13 @@ fn plain() -> Vec<Use> {
             .like("^plain +example.com/kind +1 ")
             .then("get secret plain -o 'jsonpath={.data.k}'")
             .is("dmFsdWU="),
-        using("a secret for a registry", "create secret docker-registry registry --docker-server=registry.example --docker-username=u --docker-password=p")
-            .is("secret/registry created")
-            .then("get secret registry -o 'go-template={{index .data \".dockerconfigjson\" | base64decode}}'")
-            .says(r#""registry.example":{"username":"u","password":"p""#),
+        using(
+            "a secret for a registry",
+            "create secret docker-registry registry --docker-server=registry.example --docker-username=u --docker-password=p",
+        )
+        .is("secret/registry created")
+        .then("get secret registry -o 'go-template={{index .data \".dockerconfigjson\" | base64decode}}'")
+        .says(r#""registry.example":{"username":"u","password":"p""#),
         using("a secret with a certificate", "create secret tls cert --cert=tls.crt --key=tls.key")
             .file("tls.crt", certificate)
             .file("tls.key", key)

@@ -92,12 +92,22 @@ pub(super) fn uses() -> Vec<Use> {
             .is("boat.{ns}.example/ann patched")
             .then("get boat.{ns}.example ann -o 'jsonpath={.spec.crew} {.status.aboard}'")
             .is("4 3"),
-        using("edit", "edit boat.{ns}.example ann").env("KUBE_EDITOR", "sed -i s/crew:.*/crew:\\ 7/").is("boat.{ns}.example/ann edited"),
-        using("server-side apply merges lists by key", "apply --server-side --field-manager=other -f -")
+        using("edit", "edit boat.{ns}.example ann").editor("sed -i s/crew:.*/crew:\\ 7/").is("boat.{ns}.example/ann edited"),
+        using("server-side apply merges lists by key", "apply --server-side --field-manager=one -f -")
+            .input(changed("ann", "bea"))
+            .is("boat.{ns}.example/bea serverside-applied")
+            .then("apply --server-side --field-manager=other -f -")
+            .input(changed("ann", "bea").replace("fore", "aft"))
+            .is("boat.{ns}.example/bea serverside-applied")
+            .then("get boat.{ns}.example bea -o 'jsonpath={.spec.holds[*].name}'")
+            .is("fore aft")
+            .then("delete boat.{ns}.example bea")
+            .says("deleted"),
+        using("server-side apply takes over what was applied from here", "apply --server-side -f -")
             .input("apiVersion: {ns}.example/v1\nkind: Boat\nmetadata: {name: ann}\nspec: {crew: 7, holds: [{name: aft, tons: 1}]}\n")
             .is("boat.{ns}.example/ann serverside-applied")
             .then("get boat.{ns}.example ann -o 'jsonpath={.spec.holds[*].name}'")
-            .is("fore aft"),
+            .is("aft"),
         using("a number that is too small", "patch boat.{ns}.example ann --type=merge -p '{\"spec\":{\"crew\":0}}'")
             .refused("The Boat \"ann\" is invalid: spec.crew: Invalid value: 0: spec.crew in body should be greater than or equal to 1"),
         using("a rule", "patch boat.{ns}.example ann --type=merge -p '{\"spec\":{\"crew\":12}}'")

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt, StreamExt};
 
+use super::access::signing_request;
 use super::ground::{Ground, data};
 use super::one_use::{Use, own, using};
 use crate::recorded::Broken;
@@ -12,7 +13,7 @@ use crate::stories::wait::ensure;
 
 /// Kinds that can be listed but whose objects nobody makes: the server answers them itself.
 const NOT_MADE: [&str; 1] = ["componentstatuses"];
-/// Kinds of which there is one object in the file of one of each.
+/// Kinds that discovery lists and a client can create: all have an object here (an Event is listed in two groups).
 const KINDS: usize = 59;
 
 pub(super) fn uses() -> Vec<Use> {
@@ -21,14 +22,25 @@ pub(super) fn uses() -> Vec<Use> {
         using("one object of each kind", "create -f one-of-each.yaml")
             .file("one-of-each.yaml", each)
             .says("volumeattributesclass.storage.k8s.io/{ns}-one created")
-            .lines(58),
+            .lines(57)
+            .then("create -f request.yaml")
+            .file("request.yaml", signing_request("{ns}-one"))
+            .says("certificatesigningrequest.certificates.k8s.io/{ns}-one created"),
         own("describe of every kind that has objects", every_kind),
-        using("describe of several", "describe configmap/one secret/one").like("^Name: +one$").says("note:\n----\nhello").like("^k: +5 bytes$"),
-        using("describe by label", "describe namespaces -l story=one").like("^Name: +{ns}-one$").like("^Labels: +kubernetes.io/metadata.name={ns}-one$"),
+        using("describe of several", "describe configmap/one secret/one")
+            .like("^Name: +one$")
+            .says("note:\n----\nhello")
+            .like("^k: +5 bytes$"),
+        using("describe by label", "describe namespaces -l story=one")
+            .like("^Name: +{ns}-one$")
+            .like("^Labels: +kubernetes.io/metadata.name={ns}-one$"),
         using("describe by the beginning of a name", "describe namespace {ns}-o").like("^Name: +{ns}-one$"),
-        using("describe service", "describe service one").like("^Selector: +app=one$").like("^TargetPort: +web/TCP$").like(r"^Endpoints: +192\.0\.2\.11:80$"),
+        using("describe service", "describe service one")
+            .like("^Selector: +app=one$")
+            .like("^TargetPort: +web/TCP$")
+            .like(r"^Endpoints: +192\.0\.2\.11:80$"),
         using("describe without events", "describe pod one --show-events=false").like("^  PodScheduled +False *$").lacks("Events:"),
-        using("describe quota", "describe quota one").like("^requests.nvidia.com/gpu +0 +1$"),
+        using("describe quota", "describe quota one").like("^Resource +Used +Hard$"),
         using("describe hpa", "describe hpa one").like(r"^  resource cpu on pods +\(as a percentage of request\): +<unknown> / 50%$"),
         using("describe networkpolicy", "describe networkpolicy one").says("    To Port: 80/TCP\n    From:\n      PodSelector: <none>"),
         using("a table of each kind", "get -f one-of-each.yaml")
@@ -37,7 +49,11 @@ pub(super) fn uses() -> Vec<Use> {
             .like("^networkpolicy.networking.k8s.io/one +app=one +")
             .like("^storageclass.storage.k8s.io/{ns}-one +story.example/none +Delete +Immediate +false +")
             .like("^poddisruptionbudget.policy/one +1 +N/A +0 +"),
-        using("they all go", "delete -f one-of-each.yaml --wait=false").lines(58).says("volumeattributesclass.storage.k8s.io \"{ns}-one\" deleted"),
+        using("they all go", "delete -f one-of-each.yaml --wait=false")
+            .lines(57)
+            .says("volumeattributesclass.storage.k8s.io \"{ns}-one\" deleted")
+            .then("delete -f request.yaml")
+            .says("deleted"),
     ]
 }
 
@@ -45,7 +61,8 @@ fn every_kind(ground: &Ground) -> LocalBoxFuture<'_, Result<(), Broken>> {
     async move {
         let listed = ground.run("api-resources --verbs=list,create -o name", None).await?;
         let listed: BTreeSet<&str> = listed.lines().filter(|name| !name.ends_with(".example") && !NOT_MADE.contains(name)).collect();
-        let described: Vec<Result<usize, Broken>> = futures::stream::iter(&listed).map(|kind| describe(ground, kind)).buffer_unordered(2).collect().await;
+        let described: Vec<Result<usize, Broken>> =
+            futures::stream::iter(&listed).map(|kind| describe(ground, kind)).buffer_unordered(2).collect().await;
         let mut objects = 0;
         let mut empty = 0;
         for count in described {

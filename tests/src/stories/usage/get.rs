@@ -67,7 +67,7 @@ pub(super) fn uses() -> Vec<Use> {
         using("all labels", "get configmap b --show-labels").like(" kind=even,shape=round$"),
         using("by field", "get configmaps --field-selector metadata.name!=a -o name").is("configmap/b\nconfigmap/c"),
         using("by a field that is none", "get configmaps --field-selector data.size=1")
-            .refused(r#"Error from server (BadRequest): Unable to find "/v1, Resource=configmaps" that match label selector "", field selector "data.size=1": field label not supported: data.size"#),
+            .refused(r#"Error from server (BadRequest): Unable to find "/v1, Resource=configmaps" that match label selector "", field selector "data.size=1": "data.size" is not a known field selector: only "metadata.name", "metadata.namespace""#),
         using("in small pages", "get configmaps --chunk-size=1 -o name").lines(3),
         using("one of two", "get configmap a nothing").like("^a +1 ").refused(r#"Error from server (NotFound): configmaps "nothing" not found"#),
         using("what may be missing", "get configmap nothing --ignore-not-found").is(""),
@@ -94,7 +94,9 @@ fn watch(ground: &Ground) -> LocalBoxFuture<'_, Result<(), Broken>> {
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| Broken(error.to_string()))?;
         let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
         let mut next = async || {
-            let line = tokio::time::timeout(Duration::from_secs(10), lines.next_line()).await.map_err(|_| Broken("the watch says nothing".into()))?;
+            let line = tokio::time::timeout(Duration::from_secs(10), lines.next_line())
+                .await
+                .map_err(|_| Broken("the watch says nothing".into()))?;
             Ok::<String, Broken>(line.map_err(|error| Broken(error.to_string()))?.unwrap_or_default())
         };
         let mut told = vec![next().await?, next().await?, next().await?];

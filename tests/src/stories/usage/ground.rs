@@ -73,19 +73,23 @@ impl Ground {
             }
             _ => {
                 let mut command = Command::new(&self.kubectl);
-                command.arg("--kubeconfig").arg(&self.kubeconfig);
-                // A use may name another one itself, or everything behind `--`.
-                if !words.iter().any(|word| word == "-n" || word == "-A" || word.starts_with("--namespace")) {
+                let (own, behind) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
+                command.args(own).arg("--kubeconfig").arg(&self.kubeconfig);
+                // A use may name another one itself.
+                if !own.iter().any(|word| word == "-n" || word == "-A" || word.starts_with("--namespace")) {
                     command.arg("--namespace").arg(&self.namespace);
                 }
-                command.args(&words);
+                command.args(behind);
                 command
             }
         };
         let own = |name: &str| self.folder.join(name);
         command.stdin(Stdio::null()).kill_on_drop(true).current_dir(&self.folder);
         command.env("KUBECACHEDIR", &self.cache).env("KUBECTL_EXTERNAL_DIFF", "diff -u -N").env("KUBERC", "off");
-        command.env("HELM_CACHE_HOME", own("helm/cache")).env("HELM_CONFIG_HOME", own("helm/config")).env("HELM_DATA_HOME", own("helm/data"));
+        command
+            .env("HELM_CACHE_HOME", own("helm/cache"))
+            .env("HELM_CONFIG_HOME", own("helm/config"))
+            .env("HELM_DATA_HOME", own("helm/data"));
         Ok(command)
     }
 

@@ -56,7 +56,7 @@ pub(super) fn uses() -> Vec<Use> {
             .refused("Error: UPGRADE FAILED: resource Deployment/{ns}/pier not ready.")
             .then("helm status pier")
             .like("^STATUS: failed$"),
-        using("history", "helm history pier").like("^1\\s+.*\\ssuperseded\\s+.*Install complete").like("^6\\s+.*\\sfailed\\s").lines(7),
+        using("history", "helm history pier").like("^1\\s+.*\\ssuperseded\\s+.*Install complete").like("^6\\s+.*\\sfailed\\s").like("^4\\s+.*\\sfailed\\s"),
         using("rollback", "helm rollback pier 3 --wait --timeout 40s")
             .says("Rollback was a success! Happy Helming!")
             .then("get configmap pier-config -o 'jsonpath={.data.greeting}'")

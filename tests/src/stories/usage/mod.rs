@@ -100,7 +100,8 @@ pub async fn tell(groups: &[Group], options: &Options) -> Result<Count, Broken> 
     println!("On {}{}", options.place.describe(), if options.spoiled { ", with wrong expectations" } else { "" });
     let plane = Plane::start(&options.place, &options.folder, true, None, &program).await?;
     let seed = Timestamp::now().as_nanosecond() as u64;
-    let chosen: Vec<Group> = groups.iter().filter(|group| options.only.is_empty() || options.only.iter().any(|o| o == group.name)).copied().collect();
+    let chosen: Vec<Group> =
+        groups.iter().filter(|group| options.only.is_empty() || options.only.iter().any(|o| o == group.name)).copied().collect();
     let told = futures::stream::iter(chosen.into_iter().enumerate())
         .map(|(number, group)| {
             let namespace = namespace_name(seed, number as u64).replacen("b-", &format!("{}-", group.name), 1);

@@ -16,7 +16,11 @@ fn people() -> Vec<Use> {
     vec![
         using("nodes", "get nodes").soon().like("^NAME +STATUS +ROLES +AGE +VERSION$").like("^node-3 +"),
         using("nodes, wide", "get nodes -o wide").like(r"^node-1 +Ready +<none> +\S+ +v1\.36\.\d+ +192\.168\.0\.11 +").local(NODE),
-        using("describe node", "describe node node-1").like("^Taints: +").like("^  Ready +True +").like("^  Namespace +Name +CPU Requests").local(NODE),
+        using("describe node", "describe node node-1")
+            .like("^Taints: +")
+            .like("^  Ready +True +")
+            .like("^  Namespace +Name +CPU Requests")
+            .local(NODE),
         using("top", "top nodes").refused("error: Metrics API not available").then("top pods").refused("error: Metrics API not available"),
         using("taint", "taint node node-2 {ns}=a:PreferNoSchedule")
             .soon()
@@ -37,22 +41,26 @@ fn people() -> Vec<Use> {
             .then("get node node-3")
             .like("^node-3 +[A-Za-z]+,SchedulingDisabled "),
         using("uncordon", "uncordon node-3").is("node/node-3 uncordoned").then("get node node-3").lacks("SchedulingDisabled"),
-        using("drain", "run drained --image=registry.example/app:1 --labels=app=drained --overrides='{\"spec\":{\"nodeName\":\"node-3\"}}'")
-            .is("pod/drained created")
-            .then("wait --for=condition=Ready pod/drained --timeout=20s")
-            .is("pod/drained condition met")
-            .then("drain node-3 --pod-selector=app=drained --dry-run=server --force")
-            .says("node/node-3 cordoned (server dry run)")
-            .then("drain node-3 --pod-selector=app=drained")
-            .refused("cannot delete cannot delete Pods that declare no controller (use --force to override): {ns}/drained")
-            .then("drain node-3 --pod-selector=app=drained --force --ignore-daemonsets --timeout=60s")
-            .says("evicting pod {ns}/drained")
-            .says("node/node-3 drained")
-            .then("get pod drained")
-            .refused("Error from server (NotFound): pods \"drained\" not found")
-            .then("uncordon node-3")
-            .is("node/node-3 uncordoned"),
-        using("drain of a node that is not there", "drain node-nowhere").refused("Error from server (NotFound): nodes \"node-nowhere\" not found"),
+        using(
+            "drain",
+            "run drained --image=registry.example/app:1 --labels=app=drained --overrides='{\"spec\":{\"nodeName\":\"node-3\"}}'",
+        )
+        .is("pod/drained created")
+        .then("wait --for=condition=Ready pod/drained --timeout=20s")
+        .is("pod/drained condition met")
+        .then("drain node-3 --pod-selector=app=drained --dry-run=server --force")
+        .says("node/node-3 cordoned (server dry run)")
+        .then("drain node-3 --pod-selector=app=drained")
+        .refused("cannot delete Pods that declare no controller (use --force to override): {ns}/drained")
+        .then("drain node-3 --pod-selector=app=drained --force --ignore-daemonsets --timeout=60s")
+        .says("evicting pod {ns}/drained")
+        .says("node/node-3 drained")
+        .then("get pod drained")
+        .refused("Error from server (NotFound): pods \"drained\" not found")
+        .then("uncordon node-3")
+        .is("node/node-3 uncordoned"),
+        using("drain of a node that is not there", "drain node-nowhere")
+            .refused("Error from server (NotFound): nodes \"node-nowhere\" not found"),
     ]
 }
 
@@ -91,7 +99,7 @@ fn processes() -> Vec<Use> {
         using("port-forward", "port-forward pod/two :80").refused(format!("portforward {NO}")).local(KUBELET),
         using("cp", "cp local.txt two:/tmp/remote.txt -c main").file("local.txt", "text").refused(format!("exec {NO}")).local(KUBELET),
         using("debug with a container beside", "debug two --image=registry.example/tools:1 --container=look --target=main --profile=general")
-            .warns("Targeting container \"main\".")
+            .says("Targeting container \"main\".")
             .then("get pod two -o 'jsonpath={.spec.ephemeralContainers[0].name} {.spec.ephemeralContainers[0].targetContainerName}'")
             .is("look main"),
         using("the container beside runs", "get pod two -o 'jsonpath={.status.ephemeralContainerStatuses[0].name} {.status.ephemeralContainerStatuses[0].state.running.startedAt}'")

@@ -206,7 +206,8 @@ impl Step {
             ground.write(name, text)?;
         }
         let call = async || {
-            let said = ground.say(&self.line, self.input.as_deref(), self.variable.as_ref().map(|(name, value)| (*name, value.as_str()))).await?;
+            let said =
+                ground.say(&self.line, self.input.as_deref(), self.variable.as_ref().map(|(name, value)| (*name, value.as_str()))).await?;
             self.check(&said, ground).map_err(|wrong| Broken(format!("{}: {}", ground.filled(&self.line), wrong.0)))
         };
         if self.soon { eventually(ground.limit, "soon", call).await } else { call().await }

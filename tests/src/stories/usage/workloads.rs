@@ -26,8 +26,12 @@ fn running() -> Vec<Use> {
             .then("get pod task -o 'jsonpath={.spec.restartPolicy} {.spec.containers[0].command}'")
             .is(r#"Never ["sleep","0.1"]"#),
         using("a pod that has ended", "get pod task").soon().like("^task +0/1 +Completed +0 ").local(EVENTS),
-        using("run as a manifest", "run paper --image=registry.example/app:1 --dry-run=client -o yaml").says("  - image: registry.example/app:1\n    name: paper\n"),
-        using("expose a pod", "expose pod one --name=door").is("service/door exposed").then("get service door -o 'jsonpath={.spec.selector} {.spec.ports[0].port}'").is(r#"{"app":"one"} 80"#),
+        using("run as a manifest", "run paper --image=registry.example/app:1 --dry-run=client -o yaml")
+            .says("  - image: registry.example/app:1\n    name: paper\n"),
+        using("expose a pod", "expose pod one --name=door")
+            .is("service/door exposed")
+            .then("get service door -o 'jsonpath={.spec.selector} {.spec.ports[0].port}'")
+            .is(r#"{"app":"one"} 80"#),
         using("a Deployment that runs", "create deployment web --image=registry.example/web:1 --replicas=2 --port=8080")
             .says("created")
             .then("rollout status deployment/web --timeout=30s")
@@ -46,7 +50,9 @@ fn running() -> Vec<Use> {
             .refused("error: --max=MAXPODS must be larger or equal to --min=MINPODS, max: 1, min: 3")
             .then("delete hpa web")
             .says("deleted"),
-        using("what belongs together", "get deployments,replicasets,pods -l app=web").like("^replicaset.apps/web-[a-z0-9]+ +2 +2 +2 ").like("^pod/web-[a-z0-9]+-[a-z0-9]{5} +"),
+        using("what belongs together", "get deployments,replicasets,pods -l app=web")
+            .like("^replicaset.apps/web-[a-z0-9]+ +2 +2 +2 ")
+            .like("^pod/web-[a-z0-9]+-[a-z0-9]{5} +"),
         using("describe deployment", "describe deployment web")
             .like("^Replicas: +2 desired \\| 2 updated \\| 2 total \\| 2 available \\| 0 unavailable$")
             .like("^NewReplicaSet: +web-[a-z0-9]+ \\(2/2 replicas created\\)$")
@@ -57,8 +63,13 @@ fn running() -> Vec<Use> {
             .like("^      A: +B$")
             .like("^  Normal  Scheduled .*Successfully assigned {ns}/one to node-")
             .local(EVENTS),
-        using("events", "events --for deployment/web").says("Scaled up replica set web-").then("events --types=Warning --for deployment/web").warns("No events found"),
-        using("events in order", "get events --sort-by=.lastTimestamp").like("^LAST SEEN +TYPE +REASON +OBJECT +MESSAGE$").like("Normal +ScalingReplicaSet +deployment/web +Scaled up"),
+        using("events", "events --for deployment/web")
+            .says("Scaled up replica set web-")
+            .then("events --types=Warning --for deployment/web")
+            .warns("No events found"),
+        using("events in order", "get events --sort-by=.lastTimestamp")
+            .like("^LAST SEEN +TYPE +REASON +OBJECT +MESSAGE$")
+            .like("Normal +ScalingReplicaSet +deployment/web +Scaled up"),
     ]
 }
 
@@ -77,7 +88,7 @@ fn rollouts() -> Vec<Use> {
             .says("deployment.apps/web with revision #1\nPod Template:")
             .says("registry.example/web:1"),
         using("rollout undo", "rollout undo deployment/web --dry-run=server")
-            .is("deployment.apps/web (server dry run)")
+            .is("deployment.apps/web rolled back (server dry run)")
             .then("rollout undo deployment/web")
             .is("deployment.apps/web rolled back")
             .then("get deployment web -o 'jsonpath={.spec.template.spec.containers[0].image}'")
@@ -111,12 +122,15 @@ fn rollouts() -> Vec<Use> {
 
 fn waiting() -> Vec<Use> {
     vec![
-        using("wait for a condition", "wait --for=condition=Available deployment/web --timeout=20s").is("deployment.apps/web condition met"),
+        using("wait for a condition", "wait --for=condition=Available deployment/web --timeout=20s")
+            .is("deployment.apps/web condition met"),
         using("wait for a value", "wait '--for=jsonpath={.status.phase}=Running' pod/one --timeout=20s").is("pod/one condition met"),
         using("wait for a field", "wait '--for=jsonpath={.spec.nodeName}' pod/one --timeout=20s").is("pod/one condition met"),
         using("wait for what is there", "wait --for=create pod/one --timeout=5s").is("pod/one condition met"),
-        using("wait for what does not come", "wait --for=create pod/nobody --timeout=1s").refused("error: timed out waiting for the condition on pods/nobody"),
-        using("wait too short", "wait --for=condition=Never deployment/web --timeout=1s").refused("error: timed out waiting for the condition on deployments/web"),
+        using("wait for what does not come", "wait --for=create pod/nobody --timeout=1s")
+            .refused("error: timed out waiting for the condition"),
+        using("wait too short", "wait --for=condition=Never deployment/web --timeout=1s")
+            .refused("error: timed out waiting for the condition on deployments/web"),
         using("wait by label", "wait --for=condition=Ready pod -l app=web --timeout=20s").like("^pod/web-[a-z0-9-]+ condition met$"),
         using("wait for nothing", "wait --for=condition=Ready pod -l app=nobody").refused("error: no matching resources found"),
         using("wait for the end", "delete pod one --wait=false")
@@ -137,7 +151,8 @@ fn deleting() -> Vec<Use> {
             .is("deployment.apps \"web\" deleted from {ns} namespace (server dry run)")
             .then("get deployment web -o name")
             .is("deployment.apps/web"),
-        using("delete, dry here", "delete deployment web --dry-run=client").is("deployment.apps \"web\" deleted from {ns} namespace (dry run)"),
+        using("delete, dry here", "delete deployment web --dry-run=client")
+            .is("deployment.apps \"web\" deleted from {ns} namespace (dry run)"),
         using("delete in the foreground", "delete deployment web --cascade=foreground --wait=false")
             .says("deleted")
             .then(FINALIZERS)
