@@ -16,8 +16,8 @@ use evenkeel_tests::recorded::alter::{Recorded, altered};
 use evenkeel_tests::recorded::chance::mix;
 use evenkeel_tests::recorded::report::{Report, read_meant};
 use evenkeel_tests::recorded::virtual_time::in_virtual_time;
-use evenkeel_tests::stories::handson;
 use evenkeel_tests::stories::plane::Place;
+use evenkeel_tests::stories::{handson, usage};
 use evenkeel_tests::takeover::recorded::read_handovers;
 use evenkeel_tests::takeover::{live, loaded};
 use evenkeel_tests::transport::{Https, Transport, Trust};
@@ -43,6 +43,10 @@ enum Command {
     AlterCorpus(AlterCorpus),
     /// The hands-on story, with real kubectl: on the local control plane, or on what KUBEBUILDER_ASSETS or EVENKEEL_TEST_KUBECONFIG name.
     Handson(Handson),
+    /// kubectl as a person uses it, every command of it, where the hands-on story can be told.
+    Kubectl(Usage),
+    /// Helm with a small chart, where the hands-on story can be told.
+    Helm(Usage),
     /// Two managers take turns on one server: what the second finds causes no write, and the stories end as recorded.
     Takeover(Takeover),
 }
@@ -186,6 +190,16 @@ struct Handson {
 }
 
 #[derive(Debug, Args)]
+struct Usage {
+    /// Just these groups of uses.
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Make every expectation wrong: every use must fail then.
+    #[arg(long)]
+    spoiled: bool,
+}
+
+#[derive(Debug, Args)]
 struct Takeover {
     #[command(flatten)]
     chosen: Chosen,
@@ -219,6 +233,8 @@ fn main() -> ExitCode {
         Command::Corpus(flags) => converse(&flags),
         Command::AlterCorpus(flags) => alter_corpus(&flags),
         Command::Handson(flags) => tell(&flags),
+        Command::Kubectl(flags) => tell_usage("kubectl", &usage::GROUPS, &flags),
+        Command::Helm(flags) => tell_usage("helm", &usage::HELM, &flags),
         Command::Takeover(flags) => take_over(&flags),
     };
     match outcome {
@@ -336,15 +352,33 @@ fn alter_corpus(flags: &AlterCorpus) -> Outcome {
     write_altered(&conversations, flags.count, flags.seed, &flags.out)
 }
 
-fn tell(flags: &Handson) -> Outcome {
+/// A folder of this run's own, in the build folder.
+fn story_folder(name: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let here = std::env::current_exe()?;
     let target = here.ancestors().nth(2).ok_or("the program lies in no build folder")?;
+    Ok(target.join("stories").join(format!("{name}-{}", std::process::id())))
+}
+
+fn tell_usage(name: &str, groups: &[usage::Group], flags: &Usage) -> Outcome {
+    let folder = story_folder(name)?;
+    let options = usage::Options { place: Place::from_environment(), only: flags.only.clone(), spoiled: flags.spoiled, folder };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let count = runtime.block_on(usage::tell(groups, &options))?;
+    if count.failed == 0 {
+        std::fs::remove_dir_all(&options.folder)?;
+    } else {
+        println!("Logs: {}", options.folder.display());
+    }
+    Ok(count.failed == 0)
+}
+
+fn tell(flags: &Handson) -> Outcome {
     let options = handson::Options {
         place: Place::from_environment(),
         manager: !flags.no_manager,
         program: flags.manager.clone(),
         only: flags.only.clone(),
-        folder: target.join("stories").join(format!("handson-{}", std::process::id())),
+        folder: story_folder("handson")?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (_, failed) = runtime.block_on(handson::tell(&options))?;

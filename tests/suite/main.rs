@@ -15,8 +15,8 @@ use evenkeel_tests::behaviours::story::{Choice, Story, read_stories};
 use evenkeel_tests::recorded::alter::altered;
 use evenkeel_tests::recorded::report::read_meant;
 use evenkeel_tests::recorded::virtual_time::in_virtual_time;
-use evenkeel_tests::stories::handson;
 use evenkeel_tests::stories::plane::Place;
+use evenkeel_tests::stories::{handson, usage};
 use evenkeel_tests::takeover::loaded::take_over;
 use evenkeel_tests::takeover::recorded::read_handovers;
 
@@ -79,5 +79,18 @@ fn without_a_manager_most_steps_of_the_hands_on_story_fail() {
     let (passed, failed) = runtime.block_on(handson::tell(&options)).expect("the story can begin");
     assert_eq!(passed + failed, handson::STEPS.len());
     assert!(failed >= 14, "{passed} steps pass without a manager: they prove nothing");
+    let _ = std::fs::remove_dir_all(&options.folder);
+}
+
+/// Two groups stand for all: none of the others is checked by other code, and each call costs a process.
+#[test]
+fn with_wrong_expectations_every_use_of_kubectl_fails() {
+    let groups: Vec<_> = usage::GROUPS.into_iter().filter(|group| matches!(group.name, "get" | "access")).collect();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("usage-{}", std::process::id()));
+    let options = usage::Options { place: Place::Local, only: Vec::new(), spoiled: true, folder };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let count = runtime.block_on(usage::tell(&groups, &options)).expect("the story can begin");
+    assert_eq!((count.passed, count.left_out), (0, 0), "uses that pass whatever is expected prove nothing");
+    assert_eq!(count.failed, groups.iter().map(|group| (group.uses)().len()).sum::<usize>());
     let _ = std::fs::remove_dir_all(&options.folder);
 }

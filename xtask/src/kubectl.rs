@@ -54,6 +54,24 @@ pub fn find() -> Result<PathBuf, Failure> {
     }
 }
 
+/// Programs that belong together.
+pub struct Tools {
+    /// kubectl 1.36.
+    pub kubectl: PathBuf,
+    /// Helm 4.
+    pub helm: PathBuf,
+}
+
+/// The two programs of [`PACKAGE`]: what the environment names (`EVENKEEL_KUBECTL` and `EVENKEEL_HELM`), else what is below `target/tools`. The
+/// stories of kubectl and Helm look at every word, so those of another version will not do.
+pub fn pinned() -> Result<Tools, Failure> {
+    if let (Some(kubectl), Some(helm)) = (std::env::var_os("EVENKEEL_KUBECTL"), std::env::var_os("EVENKEEL_HELM")) {
+        return Ok(Tools { kubectl: kubectl.into(), helm: helm.into() });
+    }
+    let kubectl = fetch("the stories look at every word")?;
+    Ok(Tools { helm: kubectl.with_file_name("helm"), kubectl })
+}
+
 fn client_version(kubectl: &str) -> Option<(u32, u32)> {
     let text = program::output(Command::new(kubectl).args(["version", "--client", "--output=json"])).ok()?;
     let version: serde_json::Value = serde_json::from_str(&text).ok()?;

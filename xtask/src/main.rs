@@ -37,7 +37,7 @@ cargo xtask COMMAND
 
   test                        everything to run before pushing: format, lints, unit, property and story tests
   dev [FLAGS]                 the local control plane; `cargo dev` is short for it
-  story NAME [FLAGS]          one story with real kubectl: handson, takeover  (story NAME --help)
+  story NAME [FLAGS]          one story with real kubectl: handson, kubectl, helm, takeover  (story NAME --help)
   behaviours [FLAGS]          recorded behaviours of kube-controller-manager, in process or with --https URL
   corpus [FLAGS]              recorded conversations with kube-apiserver, in process or with --https URL
   sim --seeds A..B            seeded fault simulation, B left out; a failing seed replays exactly

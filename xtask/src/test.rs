@@ -31,6 +31,9 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
         parts.part("story: handson", || {
             program::run(story::stories()?.arg("handson").env_remove("KUBEBUILDER_ASSETS").env_remove("EVENKEEL_TEST_KUBECONFIG"))
         });
+        for (name, part) in [("kubectl", "story: kubectl"), ("helm", "story: helm")] {
+            parts.part(part, || program::run(story::of(name)?.env_remove("KUBEBUILDER_ASSETS").env_remove("EVENKEEL_TEST_KUBECONFIG")));
+        }
         if std::env::var_os("KUBEBUILDER_ASSETS").is_some() || std::env::var_os("EVENKEEL_TEST_KUBECONFIG").is_some() {
             parts.part("story: handson, on a real API server", || program::run(story::stories()?.arg("handson")));
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::kinds::own_objects::put as put_own;
 use crate::meta;
 use crate::server::{Server, key};
 use crate::write;
@@ -42,6 +43,32 @@ pub(crate) fn fill(server: &Server) {
     }
     kubernetes_service(server);
     roles(server);
+    tabled(server);
+}
+
+/// What the reference's own controllers write before anybody asks: API services of the built-in groups, flow control
+/// (`tables/objects.jsonl`), the range of Services' addresses, and the endpoints as they were before there were slices.
+fn tabled(server: &Server) {
+    for line in include_str!("../tables/objects.jsonl").lines() {
+        let doc: Value = serde_json::from_str(line).expect("the table holds an object a line");
+        let (group, version) = crate::json::text(&doc, "apiVersion").split_once('/').unwrap_or_default();
+        let plural = format!("{}s", crate::json::text(&doc, "kind").to_lowercase());
+        put_own(server, group, version, &plural, doc.clone());
+    }
+    let (network, prefix) = server.options.service_cidr;
+    let ready = json!({"type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready"});
+    let range = json!({
+        "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [format!("{network}/{prefix}")]}, "status": {"conditions": [ready]},
+    });
+    put_own(server, "networking.k8s.io", "v1", "servicecidrs", range);
+    if let Some((addr, port)) = server.options.advertise {
+        let labels = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
+        let endpoints = json!({
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+            "subsets": [{"addresses": [{"ip": addr.to_string()}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+        });
+        put_own(server, "", "v1", "endpoints", endpoints);
+    }
 }
 
 fn kubernetes_service(server: &Server) {

@@ -174,6 +174,15 @@ fn volume(v: &mut Obj) {
     }
 }
 
+fn device_request(request: &mut Obj) {
+    if text(request, "allocationMode").is_empty() {
+        request.insert("allocationMode".into(), "ExactCount".into());
+    }
+    if text(request, "allocationMode") == "ExactCount" && request.get("count").and_then(Value::as_i64).unwrap_or(0) == 0 {
+        request.insert("count".into(), 1.into());
+    }
+}
+
 fn pod(p: &mut Obj) {
     let spec = sub(p, "spec");
     let host = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or(false);

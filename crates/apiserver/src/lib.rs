@@ -32,6 +32,7 @@ mod meta;
 pub mod openapi;
 pub mod options;
 mod patch;
+mod pretty;
 mod quantity;
 mod query;
 mod rbac;

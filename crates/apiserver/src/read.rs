@@ -117,7 +117,7 @@ pub(crate) fn get(call: &Call<'_>) -> Result<Response, ApiError> {
     let stored =
         call.server.store.get(&call.resource.storage_key(), &call.key(name)).ok_or_else(|| ApiError::not_found(&call.resource, name))?;
     if accept.shape == Shape::Plain && !accept.yaml && call.resource.hub.is_none() && !call.resource.custom {
-        return Ok(Response::json_bytes(StatusCode::OK, stored.bytes.clone()));
+        return Ok(Response::json_bytes(StatusCode::OK, [&stored.bytes[..], b"\n"].concat().into()));
     }
     let doc = shaped_one(call, accept, convert::served(call.server, &call.resource, &stored));
     Ok(encode(accept, StatusCode::OK, &doc))

@@ -7,6 +7,8 @@ use futures::Stream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
+use crate::pretty;
+
 /// One request, already authenticated by whoever carried it here.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -76,9 +78,10 @@ impl Response {
         Response { status, headers, body: Body::Full(bytes) }
     }
 
-    /// A JSON answer.
+    /// A JSON answer, ended by a newline as Go's encoder does it.
     pub fn json(status: StatusCode, value: &Value) -> Self {
-        let bytes = serde_json::to_vec(value).expect("a document of strings, numbers and maps always encodes");
+        let mut bytes = serde_json::to_vec(value).expect("a document of strings, numbers and maps always encodes");
+        bytes.push(b'\n');
         Self::json_bytes(status, Bytes::from(bytes))
     }
 
@@ -87,6 +90,15 @@ impl Response {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         Response { status, headers, body: Body::Full(text.into()) }
+    }
+
+    /// Writes a JSON body for people: indented by two spaces, as Go's encoder does it. Other bodies stay as they are.
+    pub(crate) fn indent(&mut self) {
+        if let Body::Full(bytes) = &mut self.body
+            && let Some(text) = pretty::indented(bytes)
+        {
+            *bytes = text.into();
+        }
     }
 
     /// The body when it is whole; `None` for a watch.

@@ -14,7 +14,7 @@ use crate::route::Route;
 use crate::schema::{Schema, StructId};
 use crate::status::ApiError;
 use crate::store::Store;
-use crate::{bootstrap, custom, discovery, impersonate, openapi, rbac, read, reviews, route, sub, write};
+use crate::{bootstrap, custom, discovery, impersonate, openapi, pretty, rbac, read, reviews, route, sub, write};
 
 /// One API server.
 pub struct Server {
@@ -115,11 +115,16 @@ impl Server {
 
     /// Answers one request. Never blocks on anything but short locks.
     pub fn handle(self: &Arc<Self>, req: &Request) -> Response {
-        match impersonate::acting_user(self, req) {
+        let mut response = match impersonate::acting_user(self, req) {
             Ok(None) => self.handle_as(req),
             Ok(Some(user)) => self.handle_as(&Request { user, ..req.clone() }),
             Err(e) => e.to_response(),
+        };
+        let is_json = response.headers.get(http::header::CONTENT_TYPE).is_some_and(|ty| ty.as_bytes().starts_with(b"application/json"));
+        if is_json && !req.path.starts_with("/openapi/") && pretty::wanted(req) {
+            response.indent();
         }
+        response
     }
 
     fn handle_as(self: &Arc<Self>, req: &Request) -> Response {

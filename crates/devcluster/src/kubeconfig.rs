@@ -71,7 +71,7 @@ impl Kubeconfig {
         }
         let mut before = String::new();
         file.read_to_string(&mut before).map_err(failed)?;
-        if !before.trim().is_empty() && !before.starts_with(MARK) {
+        if !before.trim().is_empty() && !is_ours(&before) {
             return Err(KubeconfigError::Foreign(path.to_owned()));
         }
         #[cfg(unix)]
@@ -88,6 +88,14 @@ impl Kubeconfig {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whether a kubeconfig was written here. `kubectl config set-context` and the like write it anew, without the first line: then it is known by
+/// its one cluster, called `evenkeel` and on this machine.
+fn is_ours(text: &str) -> bool {
+    let servers: Vec<&str> = text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("server:")).collect();
+    let named = text.lines().any(|line| matches!(line.trim().trim_start_matches("- "), "name: evenkeel" | "cluster: evenkeel"));
+    text.starts_with(MARK) || (named && matches!(servers[..], [server] if server.trim().starts_with("https://127.0.0.1:")))
 }
 
 /// The text of a kubeconfig: one cluster, one user, one context, all called `evenkeel`.
@@ -169,6 +177,17 @@ mod tests {
         let path = folder("lock").join("kubeconfig");
         let _first = Kubeconfig::write(&path, &access()).expect("a new file");
         assert!(matches!(Kubeconfig::write(&path, &access()), Err(KubeconfigError::InUse(_))));
+    }
+
+    #[test]
+    fn a_file_that_kubectl_wrote_anew_is_still_ours() {
+        let written = render(&access());
+        let by_kubectl =
+            written.replace(MARK, "").trim_start().replace("    user: evenkeel\n", "    namespace: mine\n    user: evenkeel\n");
+        assert!(is_ours(&written) && is_ours(&by_kubectl));
+        assert!(!is_ours(&by_kubectl.replace("127.0.0.1", "10.0.0.1")));
+        assert!(!is_ours(&by_kubectl.replace("evenkeel", "other")));
+        assert!(!is_ours(&format!("{by_kubectl}- cluster:\n    server: https://10.0.0.1:6443\n  name: other\n")));
     }
 
     #[test]

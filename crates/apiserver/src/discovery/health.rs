@@ -1,6 +1,6 @@
 //! `/healthz`, `/livez` and `/readyz`, with the checks of a real server that have a meaning here.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 
 use crate::{Request, Response};
 
@@ -9,6 +9,12 @@ pub(super) const CHECKS: [&str; 3] = ["ping", "log", "poststarthook/rbac/bootstr
 
 /// Answers a health path. A server that answers at all is healthy: its state is in the same process.
 pub(super) fn answer(req: &Request, segments: &[&str]) -> Response {
+    let mut response = checked(req, segments);
+    response.headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn checked(req: &Request, segments: &[&str]) -> Response {
     let (root, check) = (segments[0], segments[1..].join("/"));
     if !check.is_empty() {
         return match CHECKS.contains(&check.as_str()) {

@@ -23,8 +23,8 @@ pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {
     let path = req.path.as_str();
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     let answer: fn(&Arc<Server>, &Request, &[&str]) -> Option<Response> = match segments.as_slice() {
-        [] => |server, _, _| Some(Response::json(StatusCode::OK, &paths(server))),
-        ["version"] => |_, _, _| Some(Response::json(StatusCode::OK, &version())),
+        [] => |server, _, _| Some(indented(&paths(server))),
+        ["version"] => |_, _, _| Some(indented(&version())),
         ["healthz" | "livez" | "readyz", ..] => |_, req, segments| Some(health::answer(req, segments)),
         ["api"] => core_group,
         ["apis"] => groups,
@@ -40,7 +40,9 @@ pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {
     }
     // Some paths have handlers that do not ask for the method.
     let any_method = matches!(segments.as_slice(), [] | ["healthz" | "livez" | "readyz", ..] | ["apis"] | ["apis", _]);
-    if req.method != Method::GET && !any_method {
+    // A group and version that is not served has no handler that could ask.
+    let unserved = matches!(segments.as_slice(), ["apis", group, version] if legacy::resources(server, group, version).is_none());
+    if req.method != Method::GET && !any_method && !unserved {
         return Some(ApiError::method_not_allowed().to_response());
     }
     answer(server, req, &segments)
@@ -77,8 +79,17 @@ fn json_ok(value: Value) -> Response {
     Response::json(StatusCode::OK, &value)
 }
 
+/// These two are written for people.
+fn indented(value: &Value) -> Response {
+    let mut response = json_ok(value.clone());
+    response.indent();
+    response
+}
+
 fn not_a_page() -> Response {
-    Response::text(StatusCode::NOT_FOUND, "404 page not found\n")
+    let mut response = Response::text(StatusCode::NOT_FOUND, "404 page not found\n");
+    response.headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn aggregated_answer(server: &Arc<Server>, version: &'static str, core: bool) -> Response {

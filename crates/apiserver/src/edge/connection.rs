@@ -96,9 +96,6 @@ fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
 async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Receiver<bool>) -> http::Response<Outgoing> {
     let (mut head, body) = request.into_parts();
     let bodyless = head.method == Method::HEAD;
-    if bodyless {
-        head.method = Method::GET;
-    }
     // The body is read even where the answer does not need it: a connection with unread bytes cannot be used again, and closing it could
     // take the answer with it.
     let body = gather(body).await;

@@ -26,6 +26,7 @@ mod metadata;
 mod misc;
 mod network_policy;
 mod nodes;
+pub(crate) mod own_objects;
 mod pod;
 mod pod_containers;
 mod pod_mounts;
@@ -45,6 +46,7 @@ mod selectors;
 mod service;
 mod service_addresses;
 mod service_validation;
+pub(crate) mod signing_request;
 mod stateful_set;
 mod storage;
 mod volumes;
@@ -239,6 +241,7 @@ pub(crate) fn rules(r: &Resource) -> &'static Rules {
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flow_control::PRIORITY_LEVEL,
         ("networking.k8s.io", "servicecidrs") => &misc::SERVICE_CIDR,
         ("apiextensions.k8s.io", _) => &crate::custom::DEFINITION,
+        ("certificates.k8s.io", "certificatesigningrequests") => &signing_request::SIGNING_REQUEST,
         ("discovery.k8s.io", "endpointslices") => &endpoint_slice::ENDPOINT_SLICE,
         ("networking.k8s.io", "ingresses") => &ingress::INGRESS,
         ("networking.k8s.io", "ingressclasses") => &ingress::INGRESS_CLASS,
@@ -309,8 +312,15 @@ pub(crate) fn dedup_owners(doc: &mut Value) -> Option<String> {
 
 /// Told of every commit.
 pub(crate) fn committed(server: &Server, r: &Resource, doc: &Value, deleted: bool) {
-    if r.plural == "customresourcedefinitions" {
-        crate::custom::lifecycle::committed(server, r, doc, deleted);
+    match (r.group.as_str(), r.plural.as_str()) {
+        (_, "customresourcedefinitions") => {
+            crate::custom::lifecycle::committed(server, r, doc, deleted);
+            own_objects::group_changed(server, crate::json::text(doc, "spec.group"));
+        }
+        ("", "services") => own_objects::service(server, doc, deleted),
+        ("apiregistration.k8s.io", "apiservices") if !deleted => own_objects::api_service(server, r, doc),
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") if !deleted => own_objects::flow_schema(server, r, doc),
+        _ => {}
     }
     if r.custom && deleted {
         crate::custom::lifecycle::object_gone(server, r);

@@ -63,6 +63,10 @@ impl Drop for Grant<'_> {
     fn drop(&mut self) {
         let mut used = self.server.allocated.lock().unwrap_or_else(PoisonError::into_inner);
         give_back(&mut used, if self.stands { &self.given_up } else { &self.taken });
+        drop(used);
+        if let Some(ip) = self.given_up.ip.filter(|_| self.stands) {
+            super::own_objects::address_released(self.server, &Ipv4Addr::from(ip).to_string());
+        }
     }
 }
 

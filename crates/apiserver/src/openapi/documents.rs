@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::descriptions::Descriptions;
 use super::schemas::{Dialect, Schemas};
-use super::{custom, names, paths};
+use super::{custom, gnostic, names, paths};
 use crate::Server;
 use crate::discovery::GIT_VERSION;
 use crate::registry::Resource;
@@ -89,6 +89,19 @@ pub(super) fn v3(server: &Arc<Server>, path: &str) -> Option<Bytes> {
 
 /// `/openapi/v2`: everything in one document.
 pub(super) fn v2(server: &Arc<Server>) -> Bytes {
+    encoded(&everything(server))
+}
+
+/// The same in the protobuf encoding; kept while no custom resources are served.
+pub(super) fn v2_as_protobuf(server: &Arc<Server>) -> Bytes {
+    if server.registry().served().iter().any(|resource| resource.custom) {
+        return Bytes::from(gnostic::encode(&everything(server)));
+    }
+    let mut kept = BUILT_IN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    kept.entry("v2".to_owned()).or_insert_with(|| Bytes::from(gnostic::encode(&everything(server)))).clone()
+}
+
+fn everything(server: &Arc<Server>) -> Value {
     let (mut definitions, mut at) = (BTreeMap::new(), Map::new());
     let served = server.registry().served();
     for (group, versions) in server.registry().group_versions() {
@@ -101,14 +114,14 @@ pub(super) fn v2(server: &Arc<Server>) -> Bytes {
             definitions.extend(schemas.finish());
         }
     }
-    encoded(&json!({
+    json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": GIT_VERSION},
         "paths": at,
         "definitions": definitions,
         "securityDefinitions": {"BearerToken": {"type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer Token authentication"}},
         "security": [{"BearerToken": []}],
-    }))
+    })
 }
 
 fn add_resource(server: &Arc<Server>, schemas: &mut Schemas<'_>, at: &mut Map<String, Value>, dialect: Dialect, resource: &Resource) {

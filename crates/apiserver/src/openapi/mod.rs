@@ -4,6 +4,8 @@
 mod custom;
 pub(crate) mod descriptions;
 mod documents;
+mod facts;
+mod gnostic;
 pub(crate) mod names;
 mod paths;
 mod schemas;
@@ -20,6 +22,7 @@ pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {
     let (document, content_type) = match rest.trim_end_matches('/') {
         // The reference calls its index plain text.
         "v3" => (Some(documents::index(server)), "text/plain; charset=utf-8"),
+        "v2" if asks_for_protobuf(&req.headers) => (Some(documents::v2_as_protobuf(server)), gnostic::ANSWERED),
         "v2" => (Some(documents::v2(server)), "application/json"),
         path => (path.strip_prefix("v3/").and_then(|path| documents::v3(server, path)), "application/json"),
     };
@@ -29,7 +32,7 @@ pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {
     let Some(document) = document else {
         return Some(Response::text(StatusCode::NOT_FOUND, "404 page not found\n"));
     };
-    if !accepts_json(&req.headers) {
+    if content_type != gnostic::ANSWERED && !accepts_json(&req.headers) {
         return Some(Response::text(StatusCode::NOT_ACCEPTABLE, ""));
     }
     let mut response = Response::json_bytes(StatusCode::OK, document);
@@ -37,7 +40,14 @@ pub fn handle(server: &Arc<Server>, req: &Request) -> Option<Response> {
     Some(response)
 }
 
-/// Whether JSON is among what a client accepts. The only other encoding that clients ask for is protobuf, which is not written here.
+/// Whether the first thing that a client accepts is the protobuf encoding.
+fn asks_for_protobuf(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let first = accepted.split([',', ';']).next().unwrap_or_default().trim();
+    gnostic::ASKED.contains(&first)
+}
+
+/// Whether JSON is among what a client accepts.
 fn accepts_json(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
     if accepted.peek().is_none() {
@@ -63,6 +73,13 @@ mod tests {
         assert!(accepts_json(&HeaderMap::new()));
         assert!(with("application/com.github.proto-openapi.spec.v2.v1.0+protobuf, application/json;q=0.9"));
         assert!(with("*/*"));
+        let first = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(value));
+            asks_for_protobuf(&headers)
+        };
+        assert!(first("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
+        assert!(!first("application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
         assert!(!with("application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn add(paths: &mut Map<String, Value>, schemas: &mut Schemas<'_>, dia
     let list = names::of_kind(resource, &resource.list_kind);
     let has = |verb: &str| resource.has_verb(verb);
 
-    let write = Operations { dialect, schemas, kind: own, body: &object };
+    let write = Operations { dialect, schemas, kind: own, body: &object, custom: resource.custom };
     let mut at_collection = Map::new();
     if has("list") {
         at_collection.insert("get".into(), write.read("list", &list, LIST_PARAMETERS));
@@ -71,7 +71,7 @@ pub(super) fn add(paths: &mut Map<String, Value>, schemas: &mut Schemas<'_>, dia
             None => continue,
         };
         let kind = Kind { group, version, kind: &sub.kind };
-        let operations = Operations { dialect, schemas, kind, body: &body };
+        let operations = Operations { dialect, schemas, kind, body: &body, custom: resource.custom };
         let mut at_sub = Map::new();
         for verb in &sub.verbs {
             let (method, operation) = match verb.as_str() {
@@ -102,6 +102,7 @@ const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("watch", "boolean"),
 ];
 const DELETE_PARAMETERS: &[(&str, &str)] = &[("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("propagationPolicy", "string")];
+/// What a built-in resource can be patched with; custom ones do not know the strategic one.
 const PATCH_TYPES: [&str; 4] = [
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -120,6 +121,7 @@ struct Operations<'a, 'b> {
     schemas: &'a Schemas<'b>,
     kind: Kind<'a>,
     body: &'a str,
+    custom: bool,
 }
 
 impl Operations<'_, '_> {
@@ -134,8 +136,8 @@ impl Operations<'_, '_> {
 
     fn patch(&self) -> Value {
         let query: Vec<_> = WRITE_PARAMETERS.iter().copied().chain([("force", "boolean")]).collect();
-        let types: &[&str] = &PATCH_TYPES;
-        self.operation("patch", self.schemas.reference(self.body), &query, Some((types, json!({"type": "object"}))))
+        let types: Vec<&str> = PATCH_TYPES.into_iter().filter(|ty| !self.custom || !ty.contains("strategic")).collect();
+        self.operation("patch", self.schemas.reference(self.body), &query, Some((&types, json!({"type": "object"}))))
     }
 
     fn delete(&self, action: &str) -> Value {

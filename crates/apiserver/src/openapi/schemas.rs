@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::descriptions::Descriptions;
-use super::names;
+use super::{facts, names};
 use crate::registry::Resource;
 use crate::schema::{Field, ListType, Schema, StructId, Ty};
 
@@ -36,11 +36,13 @@ pub(super) struct Schemas<'a> {
     types: &'static Schema,
     done: BTreeMap<String, Value>,
     seen: BTreeSet<StructId>,
+    /// The schema of a free-form value in the field at hand.
+    free_form: Option<&'static str>,
 }
 
 impl<'a> Schemas<'a> {
     pub(super) fn new(dialect: Dialect, descriptions: &'a Descriptions) -> Self {
-        Self { dialect, descriptions, types: Schema::builtin(), done: BTreeMap::new(), seen: BTreeSet::new() }
+        Self { dialect, descriptions, types: Schema::builtin(), done: BTreeMap::new(), seen: BTreeSet::new(), free_form: None }
     }
 
     /// A reference to a schema by its OpenAPI name.
@@ -86,7 +88,7 @@ impl<'a> Schemas<'a> {
     pub(super) fn add_list(&mut self, resource: &Resource, item: &str) -> String {
         let name = names::of_kind(resource, &resource.list_kind);
         self.add_list_meta();
-        let items = self.referring(item, None, true);
+        let items = self.referring(item, None, false);
         let mut metadata = self.referring(&format!("{META}.ListMeta"), Some("Standard list metadata."), true);
         if self.dialect == Dialect::V2 {
             metadata = json!({"$ref": self.dialect.reference(&format!("{META}.ListMeta")), "description": "Standard list metadata."});
@@ -145,6 +147,7 @@ impl<'a> Schemas<'a> {
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         for field in fields {
             let description = self.descriptions.of_field(&name, &field.name).map(str::to_owned);
+            self.free_form = facts::free_form(&name, &field.name);
             properties.insert(field.name.to_string(), self.property(field, description.as_deref()));
             if !field.omit_empty && !field.omit_zero {
                 required.push(&field.name);
@@ -164,6 +167,7 @@ impl<'a> Schemas<'a> {
         if ty.open {
             schema.insert("x-kubernetes-preserve-unknown-fields".into(), true.into());
         }
+        facts::apply(&name, &mut schema);
         // An earlier mark of being atomic stays.
         if let Some(Value::Object(before)) = self.done.remove(&name) {
             schema.extend(before);
@@ -243,13 +247,16 @@ impl<'a> Schemas<'a> {
             Ty::Int64 => plain("integer", Some("int64"), 0.into()),
             Ty::Float => plain("number", Some("double"), 0.into()),
             Ty::Bytes => described(json!({"type": "string", "format": "byte"}), description),
-            Ty::Raw => described(json!({"type": "object"}), description),
+            Ty::Raw => match self.free_form {
+                Some(name) => self.free_form(name, description, whole),
+                None => described(json!({"type": "object"}), description),
+            },
             Ty::List(item) => {
-                let items = self.of_type(item, None, true, true);
+                let items = self.of_type(item, None, false, false);
                 described(json!({"type": "array", "items": items}), description)
             }
             Ty::Map(value) => {
-                let values = self.of_type(value, None, true, true);
+                let values = self.of_type(value, None, false, false);
                 described(json!({"type": "object", "additionalProperties": values}), description)
             }
             Ty::Struct(id) => {
@@ -262,6 +269,16 @@ impl<'a> Schemas<'a> {
             Ty::MicroTime => self.known(&format!("{META}.MicroTime"), description),
             Ty::Duration => self.known(&format!("{META}.Duration"), description),
         }
+    }
+
+    /// A value that is kept as it comes: an object, or anything at all.
+    fn free_form(&mut self, name: &str, description: Option<&str>, whole: bool) -> Value {
+        if !self.has(name) {
+            let object = name.ends_with(".FieldsV1") || name.ends_with(".RawExtension");
+            let schema = described(if object { json!({"type": "object"}) } else { json!({}) }, self.descriptions.of_type(name));
+            self.done.insert(name.to_owned(), schema);
+        }
+        self.referring(name, description, whole)
     }
 
     /// A type that is written as text or number but has a name of its own.

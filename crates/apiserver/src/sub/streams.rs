@@ -63,25 +63,69 @@ fn container(call: &Call<'_>, pod: &Value, name: &str) -> Result<(), ApiError> {
     }
 }
 
+/// The object at hand: most often a pod.
 fn pod(call: &Call<'_>, name: &str) -> Result<Value, ApiError> {
     load(call.server, &call.resource, &call.key(name)).map(|(_, d)| d).ok_or_else(|| ApiError::not_found(&call.resource, name))
 }
 
-/// GET of a log: nothing for a pod without a node, a made-up line that says so for others.
+/// GET of a log: nothing for a pod without a node, a made-up line that says so for others. What a kubelet refuses is refused in its words.
 pub(super) fn log(call: &Call<'_>) -> Result<Response, ApiError> {
     let name = call.route.name.unwrap_or("");
-    options(call, name)?;
+    let options = options(call, name)?;
     let pod = pod(call, name)?;
     container(call, &pod, name)?;
     if json::text(&pod, "spec.nodeName").is_empty() {
         return Ok(Response { status: StatusCode::NO_CONTENT, headers: http::HeaderMap::new(), body: Body::Full(bytes::Bytes::new()) });
     }
-    Ok(Response::text(StatusCode::OK, format!("pod {name} runs on a simulated node: there is no process behind this log\n")))
+    let container = match call.query.get("container") {
+        "" => json::list(&pod["spec"], "containers").first().map_or("", |c| json::text(c, "name")),
+        named => named,
+    };
+    let state = state_of(&pod, container);
+    if call.query.flag("previous") && state.is_none_or(|s| s["lastState"].get("terminated").is_none()) {
+        return Err(ApiError::bad_request(format!("previous terminated container {container:?} in pod {name:?} not found")));
+    }
+    if let Some(waiting) = state.map_or(Some("ContainerCreating"), |s| s["state"]["waiting"]["reason"].as_str()) {
+        let why = match waiting {
+            "ImagePullBackOff" | "ErrImagePull" => "trying and failing to pull image",
+            other => other,
+        };
+        // One that ran before shows what it said then.
+        if state.is_none_or(|s| s["lastState"].get("terminated").is_none()) {
+            let text = format!("container {container:?} in pod {name:?} is waiting to start: {why}");
+            return Err(ApiError::bad_request(text));
+        }
+    }
+    if options.tail == Some(0) {
+        return Ok(Response::text(StatusCode::OK, ""));
+    }
+    let mut line = format!("pod {name} runs on a simulated node: there is no process behind this log\n");
+    if call.query.flag("timestamps") {
+        let started =
+            state.and_then(|s| s["state"]["running"]["startedAt"].as_str().or_else(|| s["state"]["terminated"]["startedAt"].as_str()));
+        line.insert_str(0, &format!("{} ", started.unwrap_or("1970-01-01T00:00:00Z")));
+    }
+    line.truncate(options.bytes.and_then(|n| usize::try_from(n).ok()).map_or(line.len(), |n| n.min(line.len())));
+    Ok(Response::text(StatusCode::OK, line))
+}
+
+/// The status of a container.
+fn state_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
+    let all = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
+    all.into_iter().flat_map(|list| json::list(&pod["status"], list)).find(|status| json::text(status, "name") == container)
 }
 
 /// Streams to a pod.
 pub(super) fn connect(call: &Call<'_>, sub: &str) -> Result<Response, ApiError> {
     let name = call.route.name.unwrap_or("");
+    // Services and nodes are looked up by their name alone, or by `scheme:name:port`.
+    if call.resource.plural != "pods" {
+        let bare = match name.split(':').collect::<Vec<_>>()[..] {
+            [_, name, _] | [name, _] => name,
+            _ => name,
+        };
+        pod(call, bare)?;
+    }
     if call.resource.plural == "pods" {
         let pod = pod(call, name)?;
         match sub {

@@ -302,6 +302,16 @@ pub(super) fn csi_driver(o: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-pub(super) fn csi_capacity(o: &Value, _now: Timestamp) -> Vec<Value> {
-    vec![text(o, NAME).into(), text(o, "/storageClassName").into(), text_or(o, "/capacity", "<unset>").into()]
+pub(super) fn api_service(o: &Value, now: Timestamp) -> Vec<Value> {
+    let service = match o.pointer("/spec/service").filter(|service| service.is_object()) {
+        None => "Local".to_owned(),
+        Some(service) => format!("{}/{}", text(service, "/namespace"), text(service, "/name")),
+    };
+    let available = list(o, "/status/conditions").iter().find(|c| text(c, "/type") == "Available");
+    let available = match available.map(|c| (text(c, "/status"), text(c, "/reason"))) {
+        None => "Unknown".to_owned(),
+        Some((status @ "True", _) | (status, "")) => status.to_owned(),
+        Some((status, reason)) => format!("{status} ({reason})"),
+    };
+    vec![text(o, NAME).into(), service.into(), available.into(), since(o, CREATED, now).into()]
 }

@@ -34,8 +34,13 @@ pub fn render_with(resource: &Resource, printed: Option<&[Value]>, objects: &[Va
         true => custom::columns(printed),
         false => (*columns::of_kind(resource, kind)).clone(),
     };
+    let mut objects: Vec<&Value> = objects.iter().collect();
+    if kind == "FlowSchema" {
+        // They are shown in the order in which they are matched.
+        objects.sort_by_key(|object| (object["spec"]["matchingPrecedence"].as_i64(), human::text(object, "/metadata/name").to_owned()));
+    }
     let rows: Vec<Value> = objects
-        .iter()
+        .into_iter()
         .map(|object| {
             let cells = match (resource.custom && kind != "Scale", cells_of(kind)) {
                 (true, _) => custom::cells(object, printed, now),
@@ -124,7 +129,7 @@ fn cells_of(kind: &str) -> Option<Cells> {
         "VolumeAttachment" => cluster::volume_attachment,
         "CSINode" => cluster::csi_node,
         "CSIDriver" => cluster::csi_driver,
-        "CSIStorageCapacity" => cluster::csi_capacity,
+        "APIService" => cluster::api_service,
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => policy::webhooks,
         "ValidatingAdmissionPolicy" => policy::validating_policy,
         "MutatingAdmissionPolicy" => policy::mutating_policy,

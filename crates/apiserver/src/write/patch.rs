@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::update::{MODIFIED, change, check_name};
 use super::{Target, Validation, WriteOptions, check_namespace, load, media_type, read_json, read_yaml, write_options};
 use crate::apply::{self, managed};
+use crate::go_text;
 use crate::go_value;
 use crate::json;
 use crate::patch;
@@ -84,7 +85,7 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
             before
         }
         _ => {
-            let (patch, duplicates) = parse_patch(body)?;
+            let (patch, duplicates) = parse_patch(body, kind)?;
             findings.extend(duplicates.into_iter().map(|d| format!("duplicate field {d:?}")));
             if kind == Kind::Merge {
                 patch::merge(&mut before, &patch);
@@ -114,7 +115,10 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
         }
         json::put(&mut after, k, Some(want.into()));
     }
-    let (mut doc, unknown) = target.decode(call.server, after).map_err(|e| patch_refused(&value(), &e.to_string()))?;
+    let (mut doc, unknown) = target.decode(call.server, after).map_err(|e| {
+        let text = e.to_string();
+        patch_refused(&value(), &if kind == Kind::Strategic { as_converted(text) } else { text })
+    })?;
     findings.extend(unknown);
     match validation {
         Validation::Strict if !findings.is_empty() => {
@@ -202,12 +206,38 @@ fn json_patch_of(body: &[u8]) -> Result<Value, ApiError> {
     }
 }
 
-fn parse_patch(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+fn parse_patch(body: &[u8], kind: Kind) -> Result<(Value, Vec<String>), ApiError> {
+    let broken = |text: String| ApiError::bad_request(if kind == Kind::Strategic { text } else { format!("error decoding patch: {text}") });
     match json::parse(body) {
         Ok((v @ Value::Object(_), d)) => Ok((v, d)),
         Ok((Value::Null, _)) => Err(ApiError::bad_request("Invalid JSON Patch")),
-        Ok(_) => Err(ApiError::bad_request("error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}")),
-        Err(e) => Err(ApiError::bad_request(format!("error decoding patch: {e}"))),
+        Ok(_) => Err(broken("json: cannot unmarshal into Go value of type map[string]interface {}".to_owned())),
+        Err(e) => Err(broken(go_text::json_syntax(body, &e))),
+    }
+}
+
+/// A strategic patch is merged as maps and turned into the object without JSON in between (apimachinery `runtime/converter`), which
+/// complains in words of its own about a value of the wrong kind.
+fn as_converted(text: String) -> String {
+    let parts = text.strip_prefix("json: cannot unmarshal ").and_then(|rest| rest.split_once(" into Go struct field "));
+    let Some((have, (_, want))) = parts.and_then(|(have, rest)| Some((have, rest.rsplit_once(" of type ")?))) else { return text };
+    let number = have.strip_prefix("number");
+    let fraction = number.is_some_and(|n| n.contains(['.', 'e', 'E']));
+    // What the value is in Go.
+    let go = match have {
+        "object" => "map",
+        "array" => "slice",
+        _ if fraction => "float64",
+        _ if number.is_some() => "int64",
+        other => other,
+    };
+    match want {
+        "int32" | "int64" if fraction => format!("cannot convert float64 to {want}"),
+        "string" if go == "int64" => "cannot convert int64 to string".to_owned(),
+        "string" | "bool" | "int32" | "int64" | "float64" => format!("unrecognized type: {want}"),
+        want if want.starts_with("[]") => format!("cannot restore slice from {go}"),
+        want if want.starts_with("map[") => format!("cannot restore map from {go}"),
+        _ => format!("cannot restore struct from: {go}"),
     }
 }
 
@@ -260,4 +290,21 @@ fn read_apply(body: &[u8]) -> Result<super::ReadBody, ApiError> {
         return read_json(body).map_err(|e| ApiError::bad_request(format!("error decoding YAML: {}", e.message)));
     }
     read_yaml(body).map_err(|e| ApiError::bad_request(format!("error decoding YAML: {}", e.message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_the_wrong_kind_in_a_strategic_patch_is_told_in_the_converters_words() {
+        let told = |have: &str, want: &str| as_converted(format!("json: cannot unmarshal {have} into Go struct field A.b of type {want}"));
+        assert_eq!(told("string", "int32"), "unrecognized type: int32");
+        assert_eq!(told("number", "string"), "cannot convert int64 to string");
+        assert_eq!(told("number 1.5", "int32"), "cannot convert float64 to int32");
+        assert_eq!(told("string", "[]v1.Container"), "cannot restore slice from string");
+        assert_eq!(told("array", "map[string]string"), "cannot restore map from slice");
+        assert_eq!(told("string", "v1.PodSpec"), "cannot restore struct from: string");
+        assert_eq!(as_converted("other".into()), "other");
+    }
 }

@@ -166,6 +166,7 @@ pub(crate) fn change(
             (rules.prepare_update)(&mut doc, old, &env);
         }
         Some("status") => (rules.prepare_status)(&mut doc, old, &env),
+        Some("approval") => kinds::signing_request::stamp(&mut doc, old, &env),
         Some(_) => {}
     }
     // What is read from the store is filled in anew, so that a write cannot leave defaults out.

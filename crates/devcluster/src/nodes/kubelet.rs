@@ -12,6 +12,8 @@ pub struct Shape {
     pub containers: Vec<(String, String)>,
     /// Names and images of its init containers.
     pub init_containers: Vec<(String, String)>,
+    /// Names and images of its ephemeral containers: `kubectl debug` adds them while it runs.
+    pub ephemeral_containers: Vec<(String, String)>,
     /// Condition types of its readiness gates.
     pub gates: Vec<String>,
     /// Whether a container that ends with this code (0 or another) is run again.
@@ -54,6 +56,7 @@ impl Shape {
         Self {
             containers: containers("containers"),
             init_containers: containers("initContainers"),
+            ephemeral_containers: containers("ephemeralContainers"),
             gates: gates.iter().map(|g| text(&g["conditionType"])).collect(),
             restarts: match spec["restartPolicy"].as_str() {
                 Some("Never") => Restarts::Never,
@@ -171,6 +174,12 @@ pub fn status_patch(shape: &Shape, stage: Stage, facts: &Facts<'_>, now: Timesta
         let finished = Facts { last_code: None, restart_count: 0, ..facts.clone() };
         status["initContainerStatuses"] = containers(&shape.init_containers, Stage::Ended { code: 0 }, &finished, facts.started_at);
     }
+    if !shape.ephemeral_containers.is_empty() && stage != Stage::PullBackOff {
+        let own = Facts { last_code: None, restart_count: 0, ..facts.clone() };
+        // They run beside the others until the pod ends, and are never ready.
+        let stage = if done.is_some() { stage } else { Stage::Running { ready: false } };
+        status["ephemeralContainerStatuses"] = containers(&shape.ephemeral_containers, stage, &own, now);
+    }
     json!({"metadata": {"uid": facts.uid}, "status": status})
 }
 
@@ -268,6 +277,14 @@ mod tests {
         let patch = status_patch(&shape(), Stage::Ended { code: 3 }, &facts(true), Timestamp::UNIX_EPOCH);
         assert_eq!((patch["status"]["phase"].as_str(), condition(&patch, "Ready").1.as_str()), (Some("Failed"), "PodFailed"));
         assert_eq!(patch["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
+    }
+
+    #[test]
+    fn an_ephemeral_container_runs_beside_the_others() {
+        let pod = json!({"spec": {"containers": [{"name": "main", "image": "web:1"}], "ephemeralContainers": [{"name": "look", "image": "tools:1"}]}});
+        let patch = status_patch(&Shape::of(&pod), Stage::Running { ready: true }, &facts(true), Timestamp::UNIX_EPOCH);
+        let status = &patch["status"]["ephemeralContainerStatuses"][0];
+        assert_eq!((status["name"].as_str(), status["state"]["running"].is_object()), (Some("look"), true));
     }
 
     #[test]

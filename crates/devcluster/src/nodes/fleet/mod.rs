@@ -176,6 +176,9 @@ impl Fleet {
         let gates_hold = placed.shape.gates_hold(&pod);
         let gates_turned = gates_hold != placed.gates_hold;
         placed.gates_hold = gates_hold;
+        let beside = Shape::of(&pod).ephemeral_containers;
+        let joined = beside != placed.shape.ephemeral_containers;
+        placed.shape.ephemeral_containers = beside;
         if !pod["metadata"]["deletionTimestamp"].is_null() {
             if !placed.stopping {
                 placed.stopping = true;
@@ -186,7 +189,7 @@ impl Fleet {
                 }
                 self.after(wait, &uid, Step::Stop);
             }
-        } else if gates_turned && matches!(placed.stage, Some(Stage::Running { .. })) {
+        } else if (gates_turned || joined) && matches!(placed.stage, Some(Stage::Running { .. })) {
             self.write_status(&uid, Step::BecomeReady);
         }
     }
