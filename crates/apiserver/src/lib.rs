@@ -55,3 +55,4 @@ pub use options::{Chance, Clock, Commit, Observer, Options, SeededChance, WallCl
 pub use registry::{Registry, Resource, Subresource};
 pub use request::{Body, Request, Response, UserInfo, WatchStream};
 pub use server::Server;
+pub use store::{DataError, DataFile, NotKept};

@@ -13,7 +13,7 @@ use crate::request::{Request, Response, UserInfo};
 use crate::route::Route;
 use crate::schema::{Schema, StructId};
 use crate::status::ApiError;
-use crate::store::Store;
+use crate::store::{DataError, DataFile, HistoryLimits, NotKept, Store};
 use crate::{bootstrap, custom, discovery, impersonate, openapi, rbac, read, reviews, route, sub, write};
 
 /// One API server.
@@ -63,19 +63,58 @@ pub(crate) fn key(namespace: &str, name: &str) -> String {
 impl Server {
     /// A fresh server with the objects that a real one makes itself.
     pub fn new(options: Options) -> Arc<Server> {
-        let store = Arc::new(Store::new(options.history_limit));
-        let server = Arc::new(Server {
+        let store = Store::new(limits(&options));
+        let server = Self::around(options, store);
+        bootstrap::fill(&server);
+        server
+    }
+
+    /// The server whose state a data file holds: a fresh one when the file is new. Every change is written to the file from now on, and
+    /// whoever passes answers on should first wait for [`Server::settled`].
+    ///
+    /// # Errors
+    /// [`DataError`] when the file cannot be read.
+    pub fn open(options: Options, file: DataFile) -> Result<Arc<Server>, DataError> {
+        let (store, tokens) = Store::open(limits(&options), file, custom::lifecycle::LOG, custom::lifecycle::field_values)?;
+        let server = Self::around(options, store);
+        custom::lifecycle::restore(&server);
+        crate::kinds::restore(&server);
+        let known = tokens.into_iter().map(|(token, user, until)| (token, (user, Some(until))));
+        server.tokens.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
+        bootstrap::fill(&server);
+        Ok(server)
+    }
+
+    /// Writes what remains to the data file and closes it: nothing is kept any more. Without a data file nothing happens.
+    pub fn close(&self) {
+        self.store.close();
+    }
+
+    fn around(options: Options, store: Store) -> Arc<Server> {
+        Arc::new(Server {
             options,
             registry: Registry::builtin(),
-            store,
+            store: Arc::new(store),
             turn: Mutex::new(()),
             custom: Mutex::new(BTreeMap::new()),
             allocated: Mutex::new(Allocated::default()),
             policy: Mutex::new(None),
             tokens: Mutex::new(BTreeMap::new()),
-        });
-        bootstrap::fill(&server);
-        server
+        })
+    }
+
+    /// Waits until everything that was answered up to now is kept: until then it must not be passed on. Without a data file there is
+    /// nothing to wait for.
+    ///
+    /// # Errors
+    /// [`NotKept`] when it never will be.
+    pub async fn settled(&self) -> Result<(), NotKept> {
+        self.store.settled().await
+    }
+
+    /// Waits until the data file cannot be written any more; for ever without one. The server should end then.
+    pub async fn failed(&self) -> NotKept {
+        self.store.failed().await
     }
 
     /// The settings.
@@ -167,6 +206,7 @@ impl Server {
 
     /// Forgets history older than the last call's revision, as etcd's compaction does.
     pub fn compact(&self) {
+        let _turn = self.my_turn();
         self.store.compact();
     }
 
@@ -201,9 +241,27 @@ impl Server {
     }
 
     /// The writers' turn.
-    pub(crate) fn my_turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn my_turn(&self) -> Turn<'_> {
+        self.store.make_room();
+        Turn { store: &self.store, _alone: self.turn.lock().unwrap_or_else(PoisonError::into_inner) }
     }
+}
+
+/// The turn of a writer. What it changed is kept as a whole.
+#[must_use]
+pub(crate) struct Turn<'a> {
+    store: &'a Store,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.store.publish();
+    }
+}
+
+fn limits(options: &Options) -> HistoryLimits {
+    HistoryLimits { events: options.history_limit, bytes: options.history_bytes }
 }
 
 /// A schema and its root type.

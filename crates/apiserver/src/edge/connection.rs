@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -39,6 +39,8 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 const STREAM_LIMIT: u32 = 1_000;
 /// Largest request head, as Go's server has it.
 const HEAD_SIZE: u32 = 1 << 20;
+/// About how much of a busy watch is written at once: as much as a TLS record holds.
+const PIECE: usize = 16 * 1024;
 /// How often a silent HTTP/2 peer is asked whether it still lives, and how long it has for its answer.
 const PING: Duration = Duration::from_secs(30);
 
@@ -126,6 +128,11 @@ async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Re
         let message = format!("This request caused apiserver to panic. Look in the logs for details: {} {}", request.method, request.path);
         failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     });
+    // Nothing leaves the process that a crash could take back.
+    let response = match front.server.settled().await {
+        Ok(()) => response,
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {error}")),
+    };
     finish(response, bodyless, stop)
 }
 
@@ -216,7 +223,7 @@ fn finish(response: Response, bodyless: bool, stop: watch::Receiver<bool>) -> ht
         }
         Body::Full(bytes) => Outgoing::Full(bytes),
         Body::Watch(_) if bodyless => Outgoing::Full(Bytes::new()),
-        Body::Watch(stream) => Outgoing::Watch(stream, Box::pin(stopping(stop))),
+        Body::Watch(stream) => Outgoing::Watch { stream, stop: Box::pin(stopping(stop)), over: false },
     };
     let mut answer = http::Response::new(body);
     *answer.status_mut() = status;
@@ -228,11 +235,11 @@ async fn stopping(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// The body of an answer. A watch is only asked for its next line when the connection has room for it: what a slow reader leaves
-/// behind stays in the watch's own queue, which is bounded.
+/// The body of an answer. A watch is only asked for its next lines when the connection has room for them: what a slow reader leaves
+/// behind stays in the server's history, which is bounded.
 pub(super) enum Outgoing {
     Full(Bytes),
-    Watch(WatchStream, Pin<Box<dyn Future<Output = ()> + Send>>),
+    Watch { stream: WatchStream, stop: Pin<Box<dyn Future<Output = ()> + Send>>, over: bool },
 }
 
 impl http_body::Body for Outgoing {
@@ -243,11 +250,11 @@ impl http_body::Body for Outgoing {
         match self.get_mut() {
             Outgoing::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Outgoing::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Outgoing::Watch(stream, stop) => {
-                if stop.as_mut().poll(cx).is_ready() {
+            Outgoing::Watch { stream, stop, over } => {
+                if *over || stop.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
                 }
-                stream.as_mut().poll_next(cx).map(|item| item.map(|line| Ok(Frame::data(line))))
+                poll_lines(stream, over, cx).map(|lines| lines.map(|lines| Ok(Frame::data(lines))))
             }
         }
     }
@@ -259,9 +266,39 @@ impl http_body::Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Outgoing::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Outgoing::Watch(..) => SizeHint::default(),
+            Outgoing::Watch { .. } => SizeHint::default(),
         }
     }
+}
+
+/// The lines of a watch that are there, as one piece: a busy watch would else be cut into as many records and packets as it has lines.
+fn poll_lines(stream: &mut WatchStream, over: &mut bool, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    let mut lines: Option<BytesMut> = None;
+    let mut first = match std::task::ready!(stream.as_mut().poll_next(cx)) {
+        Some(line) => line,
+        None => {
+            *over = true;
+            return Poll::Ready(None);
+        }
+    };
+    while lines.as_ref().map_or(first.len(), BytesMut::len) < PIECE {
+        match stream.as_mut().poll_next(cx) {
+            Poll::Ready(Some(line)) => {
+                let gathered = lines.get_or_insert_with(|| {
+                    let mut gathered = BytesMut::with_capacity(2 * PIECE);
+                    gathered.extend_from_slice(&std::mem::take(&mut first));
+                    gathered
+                });
+                gathered.extend_from_slice(&line);
+            }
+            Poll::Ready(None) => {
+                *over = true;
+                break;
+            }
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(Some(lines.map_or(first, BytesMut::freeze)))
 }
 
 /// Undoes percent-encoding; what is not validly encoded stays as it is.
