@@ -19,6 +19,7 @@ use crate::server::{Call, Server};
 use crate::status::{ApiError, Cause};
 use crate::store::watch::{Filter, Plan, View};
 use crate::store::{Compacted, Stored};
+use crate::write::Target;
 use crate::view::{self, PlainView, ShapedView};
 
 /// Watches without a timeout of their own end after this; a real server draws from 30 to 60 minutes.
@@ -29,6 +30,22 @@ pub(crate) fn object_response(call: &Call<'_>, status: StatusCode, doc: Value) -
     let accept = accept::negotiate(&call.req.headers, Scope::One)?;
     let doc = shaped_one(call, accept, doc);
     Ok(encode(accept, status, &doc))
+}
+
+/// Answers with the document that a write has left.
+pub(crate) fn written_response(call: &Call<'_>, status: StatusCode, target: &Target, doc: Value) -> Result<Response, ApiError> {
+    if let Some(stored) = &call.stored {
+        let accept = accept::negotiate(&call.req.headers, Scope::One)?;
+        if is_as_stored(accept, &target.served) {
+            return Ok(Response::json_bytes(status, stored.bytes.clone()));
+        }
+    }
+    object_response(call, status, target.answer(doc))
+}
+
+/// Whether what is stored is just what is to be shown.
+fn is_as_stored(accept: Accept, r: &Resource) -> bool {
+    accept.shape == Shape::Plain && !accept.yaml && r.hub.is_none() && !r.custom
 }
 
 fn shaped_one(call: &Call<'_>, accept: Accept, doc: Value) -> Value {
@@ -116,7 +133,7 @@ pub(crate) fn get(call: &Call<'_>) -> Result<Response, ApiError> {
     }
     let stored =
         call.server.store.get(&call.resource.storage_key(), &call.key(name)).ok_or_else(|| ApiError::not_found(&call.resource, name))?;
-    if accept.shape == Shape::Plain && !accept.yaml && call.resource.hub.is_none() && !call.resource.custom {
+    if is_as_stored(accept, &call.resource) {
         return Ok(Response::json_bytes(StatusCode::OK, stored.bytes.clone()));
     }
     let doc = shaped_one(call, accept, convert::served(call.server, &call.resource, &stored));
@@ -342,8 +359,7 @@ pub(crate) fn list(call: &Call<'_>) -> Result<Response, ApiError> {
 /// The answer for a page.
 pub(crate) fn respond_list(call: &Call<'_>, accept: Accept, page: &Page) -> Result<Response, ApiError> {
     let r = &call.resource;
-    let plain = accept.shape == Shape::Plain && !accept.yaml && r.hub.is_none() && !r.custom;
-    if plain {
+    if is_as_stored(accept, r) {
         return Ok(Response::json_bytes(StatusCode::OK, plain_list(r, page)));
     }
     let docs: Vec<Value> = page.items.iter().map(|s| convert::served(call.server, r, s)).collect();

@@ -13,7 +13,7 @@ use crate::request::{Request, Response, UserInfo};
 use crate::route::Route;
 use crate::schema::{Schema, StructId};
 use crate::status::ApiError;
-use crate::store::{DataError, DataFile, HistoryLimits, NotKept, Store};
+use crate::store::{DataError, DataFile, HistoryLimits, NotKept, Store, Stored};
 use crate::{bootstrap, custom, discovery, impersonate, openapi, rbac, read, reviews, route, sub, write};
 
 /// One API server.
@@ -41,6 +41,8 @@ pub(crate) struct Call<'a> {
     pub(crate) route: Route<'a>,
     pub(crate) resource: Arc<Resource>,
     pub(crate) warnings: Vec<String>,
+    /// What was written, so that it need not be encoded again for the answer.
+    pub(crate) stored: Option<Arc<Stored>>,
 }
 
 impl Call<'_> {
@@ -182,7 +184,7 @@ impl Server {
         if resource.custom && !scope_fits(&resource, &route, req) {
             return not_found_page(self, req);
         }
-        let mut call = Call { server: self, req, query: Query::parse(&req.query), route, resource, warnings: Vec::new() };
+        let mut call = Call { server: self, req, query: Query::parse(&req.query), route, resource, warnings: Vec::new(), stored: None };
         let mut response = match dispatch(&mut call) {
             Ok(r) => r,
             Err(mut e) => {

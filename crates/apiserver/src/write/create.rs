@@ -3,12 +3,12 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Target, WriteOptions, check_namespace, commit, decode_body, read_object, write_options};
+use super::{Target, WriteOptions, check_namespace, commit_stored, decode_body, read_object, write_options};
 use crate::admission;
 use crate::apply::managed;
 use crate::custom;
 use crate::kinds::{self, Env, Errors};
-use crate::read::object_response;
+use crate::read::written_response;
 use crate::registry::Generation;
 use crate::request::Response;
 use crate::server::{Call, key};
@@ -27,7 +27,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Response, ApiError> {
     check_namespace(call, &mut doc)?;
     let _turn = call.server.my_turn();
     let doc = create_document(call, &target, doc, &opts, managed::Op::Update)?;
-    object_response(call, StatusCode::CREATED, target.answer(doc))
+    written_response(call, StatusCode::CREATED, &target, doc)
 }
 
 /// Everything from a decoded document to the stored one. The caller holds the turn.
@@ -120,7 +120,9 @@ pub(crate) fn create_document(
     }
     grant.settle();
     charge.settle(&server);
-    Ok(commit(&server, &r, &key(&ns, &name), doc, false))
+    let (doc, stored) = commit_stored(&server, &r, &key(&ns, &name), doc, false);
+    call.stored = Some(stored);
+    Ok(doc)
 }
 
 /// Name, uid, times, generation. Returns whether the name was generated.

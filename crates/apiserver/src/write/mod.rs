@@ -426,8 +426,13 @@ fn encoded(doc: &Value) -> Bytes {
 }
 
 /// Commits a document and returns it with its resourceVersion. The caller holds the turn.
-pub(crate) fn commit(server: &Server, r: &Resource, key: &str, mut doc: Value, deleted: bool) -> Value {
-    server.store.commit(&r.storage_key(), r, deleted, |rv| {
+pub(crate) fn commit(server: &Server, r: &Resource, key: &str, doc: Value, deleted: bool) -> Value {
+    commit_stored(server, r, key, doc, deleted).0
+}
+
+/// Commits a document and returns it with its resourceVersion, and what is stored of it. The caller holds the turn.
+pub(crate) fn commit_stored(server: &Server, r: &Resource, key: &str, mut doc: Value, deleted: bool) -> (Value, Arc<Stored>) {
+    let kept = server.store.commit(&r.storage_key(), r, deleted, |rv| {
         if r.hub.is_none() || !r.custom {
             return stored(r, key, &mut doc, rv);
         }
@@ -436,7 +441,7 @@ pub(crate) fn commit(server: &Server, r: &Resource, key: &str, mut doc: Value, d
         stored(r, key, &mut kept, rv)
     });
     crate::kinds::committed(server, r, &doc, deleted);
-    doc
+    (doc, kept)
 }
 
 /// The stored document of a key.

@@ -9,7 +9,7 @@ use crate::apply::{self, managed};
 use crate::go_value;
 use crate::json;
 use crate::patch;
-use crate::read::object_response;
+use crate::read::written_response;
 use crate::request::Response;
 use crate::server::Call;
 use crate::status::{ApiError, Cause};
@@ -64,12 +64,12 @@ pub(crate) fn patch(call: &mut Call<'_>) -> Result<Response, ApiError> {
     if kind == Kind::Apply {
         let (doc, created) = apply_patch(call, &target, old, &opts)?;
         let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-        return object_response(call, status, target.answer(doc));
+        return written_response(call, status, &target, doc);
     }
     let Some(old) = old else { return Err(ApiError::not_found(&target.served, &name)) };
     let doc = changed_document(call, &target, &old, kind, opts.validation)?;
     let doc = change(call, &target, &old, doc, &opts, managed::Op::Update, false)?;
-    object_response(call, StatusCode::OK, target.answer(doc))
+    written_response(call, StatusCode::OK, &target, doc)
 }
 
 /// Applies a patch that is no apply to a stored document and decodes the outcome.

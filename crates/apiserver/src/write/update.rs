@@ -4,13 +4,13 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::create::finish;
-use super::{Target, WriteOptions, check_namespace, commit, decode_body, load, read_object, write_options};
+use super::{Target, WriteOptions, check_namespace, commit_stored, decode_body, load, read_object, write_options};
 use crate::admission;
 use crate::apply::managed;
 use crate::custom;
 use crate::json;
 use crate::kinds::{self, Env, Errors};
-use crate::read::object_response;
+use crate::read::written_response;
 use crate::registry::Generation;
 use crate::request::Response;
 use crate::server::Call;
@@ -41,7 +41,7 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
             }
             json::put(&mut doc["metadata"], "resourceVersion", None);
             let doc = super::create::create_document(call, &target, doc, &opts, managed::Op::Update)?;
-            return object_response(call, StatusCode::CREATED, target.answer(doc));
+            return written_response(call, StatusCode::CREATED, &target, doc);
         }
         return Err(ApiError::not_found(&target.served, &name));
     };
@@ -58,7 +58,7 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
         ));
     }
     let doc = change(call, &target, &old, doc, &opts, managed::Op::Update, true)?;
-    object_response(call, StatusCode::OK, target.answer(doc))
+    written_response(call, StatusCode::OK, &target, doc)
 }
 
 /// Where the reference keeps an object.
@@ -204,7 +204,9 @@ pub(crate) fn change(
         super::delete::remove(&server, &r, &k, old.clone());
         return Ok(doc);
     }
-    Ok(commit(&server, &r, &k, doc, false))
+    let (doc, stored) = commit_stored(&server, &r, &k, doc, false);
+    call.stored = Some(stored);
+    Ok(doc)
 }
 
 /// Puts back what a writer may not change: system metadata, and the half of the object that the path does not name.
