@@ -28,6 +28,7 @@ mod go_value;
 mod impersonate;
 mod json;
 mod kinds;
+mod list_body;
 mod meta;
 pub mod openapi;
 pub mod options;

@@ -156,6 +156,11 @@ impl Server {
 
     /// Answers one request. Never blocks on anything but short locks.
     pub fn handle(self: &Arc<Self>, req: &Request) -> Response {
+        self.answer(req).whole()
+    }
+
+    /// Answers one request; long lists are still to be put together.
+    pub(crate) fn answer(self: &Arc<Self>, req: &Request) -> Response {
         match impersonate::acting_user(self, req) {
             Ok(None) => self.handle_as(req),
             Ok(Some(user)) => self.handle_as(&Request { user, ..req.clone() }),

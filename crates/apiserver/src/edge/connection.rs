@@ -25,6 +25,7 @@ use super::BODY_LIMIT;
 use super::auth::{Shown, Tokens, shown};
 use super::protobuf;
 use super::stall::Stalling;
+use crate::list_body::ListBody;
 use crate::{Body, Request, Response, Server, UserInfo, WatchStream};
 
 /// How long a connection may wait for the head of its next request. Longer than the 90 seconds after which Go's and kube's clients
@@ -123,7 +124,7 @@ async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Re
         body,
         user,
     };
-    let response = std::panic::catch_unwind(AssertUnwindSafe(|| front.server.handle(&request))).unwrap_or_else(|_| {
+    let response = std::panic::catch_unwind(AssertUnwindSafe(|| front.server.answer(&request))).unwrap_or_else(|_| {
         error!(method = %request.method, path = %request.path, "an answer panicked");
         let message = format!("This request caused apiserver to panic. Look in the logs for details: {} {}", request.method, request.path);
         failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
@@ -214,16 +215,21 @@ fn failure(status: StatusCode, reason: &str, message: String) -> Response {
 }
 
 fn finish(response: Response, bodyless: bool, stop: watch::Receiver<bool>) -> http::Response<Outgoing> {
-    let Response { status, mut headers, body } = response;
+    let Response { status, mut headers, body, list } = response;
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-    let body = match body {
-        Body::Full(bytes) if bodyless => {
+    let body = match (list, body) {
+        (Some(list), _) if bodyless => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(list.length()));
+            Outgoing::Full(Bytes::new())
+        }
+        (Some(list), _) => Outgoing::List { left: list.length() as u64, list },
+        (None, Body::Full(bytes)) if bodyless => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             Outgoing::Full(Bytes::new())
         }
-        Body::Full(bytes) => Outgoing::Full(bytes),
-        Body::Watch(_) if bodyless => Outgoing::Full(Bytes::new()),
-        Body::Watch(stream) => Outgoing::Watch { stream, stop: Box::pin(stopping(stop)), over: false },
+        (None, Body::Full(bytes)) => Outgoing::Full(bytes),
+        (None, Body::Watch(_)) if bodyless => Outgoing::Full(Bytes::new()),
+        (None, Body::Watch(stream)) => Outgoing::Watch { stream, stop: Box::pin(stopping(stop)), over: false },
     };
     let mut answer = http::Response::new(body);
     *answer.status_mut() = status;
@@ -239,6 +245,7 @@ async fn stopping(mut stop: watch::Receiver<bool>) {
 /// behind stays in the server's history, which is bounded.
 pub(super) enum Outgoing {
     Full(Bytes),
+    List { list: ListBody, left: u64 },
     Watch { stream: WatchStream, stop: Pin<Box<dyn Future<Output = ()> + Send>>, over: bool },
 }
 
@@ -250,6 +257,10 @@ impl http_body::Body for Outgoing {
         match self.get_mut() {
             Outgoing::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Outgoing::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Outgoing::List { list, left } => Poll::Ready(list.next_piece().map(|piece| {
+                *left = left.saturating_sub(piece.len() as u64);
+                Ok(Frame::data(piece))
+            })),
             Outgoing::Watch { stream, stop, over } => {
                 if *over || stop.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
@@ -260,12 +271,17 @@ impl http_body::Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Outgoing::Full(bytes) if bytes.is_empty())
+        match self {
+            Outgoing::Full(bytes) => bytes.is_empty(),
+            Outgoing::List { left, .. } => *left == 0,
+            Outgoing::Watch { .. } => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Outgoing::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Outgoing::List { left, .. } => SizeHint::with_exact(*left),
             Outgoing::Watch { .. } => SizeHint::default(),
         }
     }
