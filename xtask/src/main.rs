@@ -35,7 +35,8 @@ pub enum Failure {
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  test                        everything to run before pushing: format, lints, unit, property and story tests
+  test                        everything to run before pushing: format, lints, unit, property and story tests,
+                              50 kills of a control plane with --data
   dev [FLAGS]                 the local control plane; `cargo dev` is short for it
   story NAME [FLAGS]          one story with real kubectl: handson, takeover  (story NAME --help)
   behaviours [FLAGS]          recorded behaviours of kube-controller-manager, in process or with --https URL
