@@ -28,11 +28,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is written: kinds that differ in how they come and go.
 const COLLECTIONS: [(&str, &str); 5] = [
     ("/api/v1/namespaces/default/configmaps", r#"{"apiVersion": "v1", "kind": "ConfigMap"}"#),
-    ("/api/v1/namespaces/default/services", r#"{"apiVersion": "v1", "kind": "Service", "spec": {"type": "NodePort", "ports": [{"port": 80}]}}"#),
+    (
+        "/api/v1/namespaces/default/services",
+        r#"{"apiVersion": "v1", "kind": "Service", "spec": {"type": "NodePort", "ports": [{"port": 80}]}}"#,
+    ),
     ("/api/v1/namespaces/default/pods", r#"{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "c", "image": "i"}]}}"#),
-    ("/apis/apps/v1/namespaces/default/deployments", r#"{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {
+    (
+        "/apis/apps/v1/namespaces/default/deployments",
+        r#"{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {
         "selector": {"matchLabels": {"app": "a"}},
-        "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}"#),
+        "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}"#,
+    ),
     ("/apis/example.com/v1/namespaces/default/boats", r#"{"apiVersion": "example.com/v1", "kind": "Boat"}"#),
 ];
 
@@ -55,9 +61,13 @@ struct Plane {
 impl Plane {
     fn start(data: &Path, kubeconfig: &Path, port: Option<&str>) -> Plane {
         let mut command = Command::new(binary().with_file_name("devcluster"));
-        command.args(["--no-nodes", "--no-manager", "--compaction-interval=100ms", "--data"]).arg(data).arg("--kubeconfig").arg(kubeconfig);
+        command.args(["--no-nodes", "--no-manager", "--compaction-interval=50ms", "--data"]).arg(data).arg("--kubeconfig").arg(kubeconfig);
         command.args(port.map(|port| ["--port", port]).into_iter().flatten());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("it starts");
+        Plane::run(command.stderr(Stdio::inherit()))
+    }
+
+    fn run(command: &mut Command) -> Plane {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let first = BufReader::new(child.stdout.take().expect("piped")).lines().next();
         let first = first.and_then(Result::ok).unwrap_or_default();
         assert!(first.starts_with("API server"), "it did not start: {first}");
@@ -109,7 +119,12 @@ async fn write(mut client: Https, collection: &str, template: &str, ledger: &Mut
                 object["metadata"] = json!({"name": name, "labels": {"value": value}});
                 ("POST", collection.to_owned(), Some(value), object)
             }
-            (true, 0) => ("DELETE", format!("{collection}/{name}"), None, json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})),
+            (true, 0) => (
+                "DELETE",
+                format!("{collection}/{name}"),
+                None,
+                json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}),
+            ),
             (true, _) => ("PATCH", format!("{collection}/{name}"), Some(value.clone()), json!({"metadata": {"labels": {"value": value}}})),
         };
         ledger.lock().expect("whole").open = Some((name.clone(), wanted.clone()));
@@ -200,6 +215,24 @@ fn check(ledger: &mut Ledger, found: &State, collection: &str) {
     ledger.acknowledged = found.clone();
 }
 
+/// A watch from long ago shows what came after, or says that it cannot. Whether it could; `None`: nothing came after.
+async fn look_back(client: &mut Https, collection: &str, from: u64) -> Option<bool> {
+    let path = format!("{collection}?watch=true&timeoutSeconds=1&resourceVersion={from}");
+    let mut stream = client.watch(&path, &[]).await.expect("it answers");
+    let mut text = BytesMut::new();
+    while !text.contains(&b'\n') {
+        text.extend_from_slice(&stream.body.next().await?.expect("it goes on"));
+    }
+    let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    let event: Value = serde_json::from_slice(line).expect("a whole line");
+    if event["type"] == "ERROR" {
+        assert_eq!(event["object"]["code"], 410, "{event}");
+        return Some(false);
+    }
+    assert!(version(&event["object"]) > from, "{from}: {event}");
+    Some(true)
+}
+
 async fn define_boats(client: &mut Https) {
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "boats.example.com"},
@@ -222,7 +255,7 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() {
     let ledgers: Vec<Mutex<Ledger>> = COLLECTIONS.iter().map(|_| Mutex::default()).collect();
     let ledgers = Arc::new(ledgers);
     let seen: Vec<Arc<Mutex<Seen>>> = COLLECTIONS.iter().map(|_| Arc::default()).collect();
-    let mut highest = 0;
+    let (mut highest, mut origin, mut looked_back) = (0, Vec::new(), [0, 0]);
     for round in 0..=KILLS {
         let plane = first.take().unwrap_or_else(|| Plane::start(&data, &folder.join("another-kubeconfig"), None));
         let mut client = access.client().expect("an address");
@@ -246,13 +279,22 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
+        origin.push(highest);
+        if let Some(from) = round.checked_sub(2) {
+            let shown = look_back(&mut client, COLLECTIONS[round as usize % COLLECTIONS.len()].0, origin[from as usize]).await;
+            if let Some(shown) = shown {
+                looked_back[usize::from(shown)] += 1;
+            }
+        }
         if round == KILLS {
             break;
         }
         let writers: Vec<JoinHandle<()>> = (0..COLLECTIONS.len())
             .map(|i| {
                 let (client, ledgers) = (client.another(), Arc::clone(&ledgers));
-                tokio::spawn(async move { write(client, COLLECTIONS[i].0, COLLECTIONS[i].1, &ledgers[i], mix(round * 16 + i as u64)).await })
+                tokio::spawn(
+                    async move { write(client, COLLECTIONS[i].0, COLLECTIONS[i].1, &ledgers[i], mix(round * 16 + i as u64)).await },
+                )
             })
             .collect();
         let (short, long) = LIFE_MS;
@@ -268,7 +310,59 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() {
     }
     let writes: u64 = ledgers.iter().map(|ledger| ledger.lock().expect("whole").writes).sum();
     let (events, expired) = seen.iter().map(|s| s.lock().expect("whole")).fold((0, 0), |(e, x), s| (e + s.events, x + s.expired));
+    let [too_old, shown] = looked_back;
     println!("{KILLS} kills, {writes} acknowledged writes, {events} events seen, {expired} watches told to begin anew");
+    println!("watches from long ago: {shown} shown what came after, {too_old} told that it is too old");
     assert!(writes > 10 * KILLS && events > 10 * KILLS, "{writes} writes, {events} events: they prove little");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+/// Issue 6.5: what cannot be kept is not acknowledged, and the process ends with a reason.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_ends_it_and_loses_nothing_that_was_acknowledged() {
+    let folder = scratch("full");
+    let (data, kubeconfig) = (folder.join("data"), folder.join("kubeconfig"));
+    // The size of its files is limited instead of the disk; a signal that is ignored becomes an error of the write.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$@\""]).arg(binary().with_file_name("devcluster"));
+    limited.args(["--no-nodes", "--no-manager", "--port", "0", "--data"]).arg(&data).arg("--kubeconfig").arg(&kubeconfig);
+    let log = folder.join("log");
+    let mut plane = Plane::run(limited.stderr(std::fs::File::create(&log).expect("made")));
+    let access = Access::read(&kubeconfig).expect("written");
+    let mut client = access.client().expect("an address");
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let mut acknowledged = BTreeMap::new();
+    for n in 0..2_000 {
+        let name = format!("map-{n:04}");
+        let map = json!({"metadata": {"name": name, "labels": {"value": "full"}}, "data": {"filler": "x".repeat(20_000)}});
+        match client.call("POST", maps, &[], Some(Bytes::from(map.to_string()))).await {
+            Ok(answer) if answer.status.is_success() => acknowledged.insert(name, version(&answer.value())),
+            Ok(answer) => {
+                assert_eq!(answer.status.as_u16(), 500, "{}", answer.value());
+                break;
+            }
+            Err(_) => break,
+        };
+    }
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = plane.child.try_wait().expect("ours") {
+            break status;
+        }
+        assert!(start.elapsed() < PATIENCE, "it goes on without keeping anything");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let said = std::fs::read_to_string(&log).expect("there");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("error: the state can no longer be kept: cannot use"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert!((10..2_000).contains(&acknowledged.len()), "{} were acknowledged", acknowledged.len());
+
+    let plane = Plane::start(&data, &kubeconfig, None);
+    let (_, found) = list(&mut access.client().expect("an address"), maps).await.expect("it answers");
+    for (name, rv) in &acknowledged {
+        assert_eq!(found.get(name).map(|(rv, _)| rv), Some(rv), "{name}");
+    }
+    plane.kill();
     let _ = std::fs::remove_dir_all(&folder);
 }

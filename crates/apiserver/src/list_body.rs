@@ -96,7 +96,14 @@ mod tests {
             assert_eq!(length, whole.len());
             let doc: serde_json::Value = serde_json::from_slice(&whole).expect("a document");
             assert_eq!(doc["items"].as_array().map(Vec::len), Some(n));
-            assert!(doc["items"].as_array().into_iter().flatten().enumerate().all(|(i, d)| d["metadata"]["name"] == i.to_string() && d["kind"].is_null()));
+            assert!(
+                doc["items"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .enumerate()
+                    .all(|(i, d)| d["metadata"]["name"] == i.to_string() && d["kind"].is_null())
+            );
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::server::{Call, Server};
 use crate::status::{ApiError, Cause};
 use crate::store::watch::{Filter, Plan, View};
 use crate::store::{Compacted, Stored};
-use crate::write::Target;
 use crate::view::{self, PlainView, ShapedView};
+use crate::write::Target;
 
 /// Watches without a timeout of their own end after this; a real server draws from 30 to 60 minutes.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(45 * 60);

@@ -65,8 +65,14 @@ fn everything_is_there_again_and_nothing_is_made_twice() {
     assert_eq!(code, 201, "{issued}");
     let token = issued["status"]["token"].as_str().expect("a token").to_owned();
     let paths = [
-        "/api/v1/namespaces", "/api/v1/services", "/api/v1/configmaps", "/apis/rbac.authorization.k8s.io/v1/clusterroles", CRDS, BOATS,
-        "/apis/scheduling.k8s.io/v1/priorityclasses", "/apis",
+        "/api/v1/namespaces",
+        "/api/v1/services",
+        "/api/v1/configmaps",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        CRDS,
+        BOATS,
+        "/apis/scheduling.k8s.io/v1/priorityclasses",
+        "/apis",
     ];
     let before: Vec<Value> = paths.iter().map(|path| talk.get(path).1).collect();
     talk.server.close();
@@ -199,7 +205,8 @@ fn places_where_no_file_can_be_are_said_so() {
 fn filled(path: &Path) -> Vec<u8> {
     let talk = with(path, 1);
     for n in 0..300 {
-        let (code, answer) = talk.post("/api/v1/namespaces/default/configmaps", json!({"metadata": {"name": format!("m{n}")}, "data": {"k": "v"}}));
+        let (code, answer) =
+            talk.post("/api/v1/namespaces/default/configmaps", json!({"metadata": {"name": format!("m{n}")}, "data": {"k": "v"}}));
         assert_eq!(code, 201, "{answer}");
     }
     talk.server.close();

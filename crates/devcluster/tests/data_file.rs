@@ -117,7 +117,9 @@ async fn simulated_nodes_take_up_their_pods_again() {
     let folder = folder("nodes");
     let pods = "/api/v1/namespaces/default/pods";
     let pod = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    let phase = |cluster: &Cluster, name: &str| cluster.admin("test").get(&format!("{pods}/{name}")).unwrap_or(Value::Null)["status"]["phase"].clone();
+    let phase = |cluster: &Cluster, name: &str| {
+        cluster.admin("test").get(&format!("{pods}/{name}")).unwrap_or(Value::Null)["status"]["phase"].clone()
+    };
     let first = cluster(&folder, false).await;
     first.admin("test").create(pods, &pod("a")).expect("created");
     until(|| phase(&first, "a") == "Running", "the pod runs").await;

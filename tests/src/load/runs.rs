@@ -58,7 +58,11 @@ fn pod(namespace: &str, number: usize) -> String {
 }
 
 /// Sends `request(number)` for each pod over all connections; gives the time of each, sorted.
-async fn send_all(load: &Load, target: &Target, request: impl Fn(usize) -> Request + Send + Sync + 'static) -> Result<(Duration, Vec<Duration>), LoadError> {
+async fn send_all(
+    load: &Load,
+    target: &Target,
+    request: impl Fn(usize) -> Request + Send + Sync + 'static,
+) -> Result<(Duration, Vec<Duration>), LoadError> {
     let mut connections = Vec::new();
     for _ in 0..load.connections.max(1) {
         connections.push(target.connect().await?);

@@ -142,7 +142,10 @@ impl LocalServer {
     /// Runs the load maker and gives its figures.
     fn load(&self, what: &str, namespace: &str, pods: u64, flags: &[&str]) -> Result<Value, Failure> {
         let mut command = Command::new(workspace::built("stories"));
-        command.args(["load", what, "--namespace", namespace, "--pods", &pods.to_string(), "--kubeconfig"]).arg(&self.kubeconfig).args(flags);
+        command
+            .args(["load", what, "--namespace", namespace, "--pods", &pods.to_string(), "--kubeconfig"])
+            .arg(&self.kubeconfig)
+            .args(flags);
         let text = program::output(&mut command)?;
         serde_json::from_str(text.trim()).map_err(|error| Failure::Machine(format!("{}: {error}", program::shown(&command))))
     }

@@ -21,8 +21,8 @@ use serde_json::Value;
 use tokio::sync::watch as notify;
 
 pub use self::file::{DataError, DataFile};
-use self::keeper::{Change, Keeper};
 pub use self::keeper::NotKept;
+use self::keeper::{Change, Keeper};
 use crate::options::{Commit, Observer};
 use crate::registry::Resource;
 use crate::request::UserInfo;
@@ -214,8 +214,14 @@ pub type Tokens = Vec<(String, UserInfo, jiff::Timestamp)>;
 impl Store {
     /// An empty store.
     pub fn new(limits: HistoryLimits) -> Self {
-        let inner =
-            Inner { rv: 1, compacted: 0, mark: 0, logs: BTreeMap::new(), limits: HistoryLimits { events: limits.events.max(1), ..limits }, observer: None };
+        let inner = Inner {
+            rv: 1,
+            compacted: 0,
+            mark: 0,
+            logs: BTreeMap::new(),
+            limits: HistoryLimits { events: limits.events.max(1), ..limits },
+            observer: None,
+        };
         Store { inner: Mutex::new(inner), keeper: None }
     }
 
@@ -246,8 +252,7 @@ impl Store {
         for (rv, v) in std::mem::take(&mut kept.versions) {
             let doc: Value = serde_json::from_slice(&v.bytes)
                 .map_err(|e| DataError::Damaged { path: file.path().to_owned(), why: format!("revision {rv} is no document: {e}") })?;
-            let new =
-                Arc::new(Stored { rv, key: v.key.into(), labels: labels_of(&doc), fields: fields(&v.log, &doc), bytes: v.bytes });
+            let new = Arc::new(Stored { rv, key: v.key.into(), labels: labels_of(&doc), fields: fields(&v.log, &doc), bytes: v.bytes });
             let log = inner.log(&v.log);
             if let Some(floor) = kept.floors.get(&v.log) {
                 log.floor = log.floor.max(*floor);

@@ -80,8 +80,7 @@ fn what_was_compacted_stays_so() {
 
 #[test]
 fn history_is_bounded_by_events_and_by_bytes_in_memory_and_in_the_file() {
-    for (name, limits) in
-        [("events", HistoryLimits { events: 10, bytes: 1 << 20 }), ("bytes", HistoryLimits { events: 1000, bytes: 500 })]
+    for (name, limits) in [("events", HistoryLimits { events: 10, bytes: 1 << 20 }), ("bytes", HistoryLimits { events: 1000, bytes: 500 })]
     {
         let path = path(name);
         let store = open(&path, limits);
