@@ -220,11 +220,13 @@ async fn look_back(client: &mut Https, collection: &str, from: u64) -> Option<bo
     let path = format!("{collection}?watch=true&timeoutSeconds=1&resourceVersion={from}");
     let mut stream = client.watch(&path, &[]).await.expect("it answers");
     let mut text = BytesMut::new();
-    while !text.contains(&b'\n') {
+    let end = loop {
+        if let Some(end) = text.iter().position(|b| *b == b'\n') {
+            break end;
+        }
         text.extend_from_slice(&stream.body.next().await?.expect("it goes on"));
-    }
-    let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
-    let event: Value = serde_json::from_slice(line).expect("a whole line");
+    };
+    let event: Value = serde_json::from_slice(&text[..end]).expect("a whole line");
     if event["type"] == "ERROR" {
         assert_eq!(event["object"]["code"], 410, "{event}");
         return Some(false);

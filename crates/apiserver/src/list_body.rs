@@ -102,7 +102,7 @@ mod tests {
                     .into_iter()
                     .flatten()
                     .enumerate()
-                    .all(|(i, d)| d["metadata"]["name"] == i.to_string() && d["kind"].is_null())
+                    .all(|(i, d)| d["metadata"]["name"].as_str() == Some(&*i.to_string()) && d["kind"].is_null())
             );
         }
     }

@@ -30,6 +30,11 @@ fn put(store: &Store, name: &str, deleted: bool) -> u64 {
     stored.rv
 }
 
+fn compact(store: &Store) {
+    store.compact();
+    store.publish();
+}
+
 fn keys(list: &[Arc<Stored>]) -> Vec<(u64, &str)> {
     list.iter().map(|s| (s.rv, s.name())).collect()
 }
@@ -63,9 +68,9 @@ fn what_was_compacted_stays_so() {
     let (a, b) = (put(&store, "a", false), put(&store, "a", false));
     put(&store, "gone", false);
     let c = put(&store, "gone", true);
-    (store.compact(), store.publish());
+    compact(&store);
     let d = put(&store, "a", false);
-    (store.compact(), store.publish());
+    compact(&store);
     drop(store);
     let store = open(&path, LIMITS);
     assert_eq!(store.list_at("/pods", "", b).unwrap_err(), Compacted { oldest: c });
