@@ -28,7 +28,8 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
     check_name(call, &doc)?;
     check_namespace(call, &mut doc)?;
     let name = call.route.name.unwrap_or("").to_owned();
-    let _turn = call.server.my_turn();
+    let server = call.server.clone();
+    let mut turn = Some(server.my_turn());
     let Some((_, old)) = load(call.server, &target.stored, &call.key(&name)) else {
         if kinds::rules(&target.stored).create_on_update && call.route.subresource.is_none() {
             if !json::text(&doc, "metadata.uid").is_empty() {
@@ -40,7 +41,7 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
                 ));
             }
             json::put(&mut doc["metadata"], "resourceVersion", None);
-            let doc = super::create::create_document(call, &target, doc, &opts, managed::Op::Update)?;
+            let doc = super::create::create_document(call, &server, &mut turn, &target, doc, &opts, managed::Op::Update)?;
             return written_response(call, StatusCode::CREATED, &target, doc);
         }
         return Err(ApiError::not_found(&target.served, &name));
@@ -58,6 +59,7 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
         ));
     }
     let doc = change(call, &target, &old, doc, &opts, managed::Op::Update, true)?;
+    drop(turn);
     written_response(call, StatusCode::OK, &target, doc)
 }
 
