@@ -12,6 +12,7 @@ use evenkeel_tests::behaviours::run::{JOBS, run};
 use evenkeel_tests::behaviours::story::{Choice, Story, read_stories};
 use evenkeel_tests::corpus;
 use evenkeel_tests::corpus::conversation::{Conversation, read_conversations};
+use evenkeel_tests::load::{self, Load};
 use evenkeel_tests::recorded::alter::{Recorded, altered};
 use evenkeel_tests::recorded::chance::mix;
 use evenkeel_tests::recorded::report::{Report, read_meant};
@@ -20,7 +21,7 @@ use evenkeel_tests::stories::plane::Place;
 use evenkeel_tests::stories::{handson, usage};
 use evenkeel_tests::takeover::recorded::read_handovers;
 use evenkeel_tests::takeover::{live, loaded};
-use evenkeel_tests::transport::{Https, Transport, Trust};
+use evenkeel_tests::transport::{Access, Https, Transport, Trust};
 use jiff::Timestamp;
 
 /// Stories and recorded behaviours, held against a control plane.
@@ -49,6 +50,45 @@ enum Command {
     Helm(Usage),
     /// Two managers take turns on one server: what the second finds causes no write, and the stories end as recorded.
     Takeover(Takeover),
+    /// Loads an API server and prints one figure set; `cargo xtask bench apiserver` calls it.
+    Load(LoadFlags),
+}
+
+#[derive(Debug, Args)]
+struct LoadFlags {
+    /// What is done.
+    #[arg(value_enum)]
+    what: What,
+    /// The way to the server: one cluster, one user with a token.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: PathBuf,
+    /// Namespace of the pods.
+    #[arg(long)]
+    namespace: String,
+    /// How many pods.
+    #[arg(long, default_value_t = 10_000)]
+    pods: usize,
+    /// How many connections send requests.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// How many watch (deliver).
+    #[arg(long, default_value_t = 10)]
+    watchers: usize,
+    /// How many times (list).
+    #[arg(long, default_value_t = 20)]
+    times: usize,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum What {
+    /// Create pods.
+    Create,
+    /// Write the status of each pod.
+    Touch,
+    /// Create pods while others watch.
+    Deliver,
+    /// List the pods.
+    List,
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +276,7 @@ fn main() -> ExitCode {
         Command::Kubectl(flags) => tell_usage("kubectl", &usage::GROUPS, &flags),
         Command::Helm(flags) => tell_usage("helm", &usage::HELM, &flags),
         Command::Takeover(flags) => take_over(&flags),
+        Command::Load(flags) => make_load(flags),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -418,4 +459,20 @@ fn take_over(flags: &Takeover) -> Outcome {
     let report = runtime.block_on(turns)?;
     println!("{report}");
     Ok(report.failed().next().is_none())
+}
+
+fn make_load(flags: LoadFlags) -> Outcome {
+    let access = Access::read(&flags.kubeconfig)?;
+    let load = Load { access, namespace: flags.namespace, pods: flags.pods, connections: flags.connections };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let line = runtime.block_on(async {
+        match flags.what {
+            What::Create => load::create(&load).await,
+            What::Touch => load::touch(&load).await,
+            What::Deliver => load::deliver(&load, flags.watchers).await,
+            What::List => load::list(&load, flags.times).await,
+        }
+    })?;
+    println!("{line}");
+    Ok(true)
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod black_box;
 mod corpus;
+mod killed;
 mod process;
 mod tap;
 mod whole_manager;

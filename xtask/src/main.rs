@@ -35,13 +35,15 @@ pub enum Failure {
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  test                        everything to run before pushing: format, lints, unit, property and story tests
+  test                        everything to run before pushing: format, lints, unit, property and story tests,
+                              50 kills of a control plane with --data
   dev [FLAGS]                 the local control plane; `cargo dev` is short for it
   story NAME [FLAGS]          one story with real kubectl: handson, kubectl, helm, takeover  (story NAME --help)
   behaviours [FLAGS]          recorded behaviours of kube-controller-manager, in process or with --https URL
   corpus [FLAGS]              recorded conversations with kube-apiserver, in process or with --https URL
   sim --seeds A..B            seeded fault simulation, B left out; a failing seed replays exactly
   bench idle|burst [FLAGS]    figures of the real binary, one JSON line each
+  bench apiserver             figures of the local API server; fails when one is not reached
                               --kubeconfig FILE  a real API server;  --rival BINARY  pair another manager
   mutants [FLAGS]             how many mutants of the loops the tests catch (long)
   kubectl                     where kubectl is; fetched below target/ when the machine has none of 1.30 or newer";

@@ -1,4 +1,5 @@
-//! What a fresh server holds: namespaces, the `kubernetes` Service, system priority classes, bootstrap roles.
+//! What a server holds from its start: namespaces, the `kubernetes` Service, system priority classes, bootstrap roles. What is there
+//! already, from a data file, stays as it is; only the ports of the `kubernetes` Service follow those of the server.
 
 use serde_json::{Value, json};
 
@@ -9,8 +10,9 @@ use crate::write;
 
 const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
 
-/// Fills a fresh server.
+/// Makes what is not there.
 pub(crate) fn fill(server: &Server) {
+    let _turn = server.my_turn();
     for name in NAMESPACES {
         put(
             server,
@@ -111,12 +113,32 @@ fn kubernetes_service(server: &Server) {
 
 fn put(server: &Server, group: &str, version: &str, plural: &str, mut doc: Value) {
     let r = server.registry.get(group, version, plural).expect("a built-in resource");
+    let text = |k: &str| doc["metadata"][k].as_str().unwrap_or("").to_owned();
+    let k = key(&text("namespace"), &text("name"));
+    if let Some((_, mut there)) = write::load(server, &r, &k) {
+        if k == KUBERNETES && follow(&mut there, &doc) {
+            write::commit(server, &r, &k, there, false);
+        }
+        return;
+    }
     doc["metadata"]["uid"] = meta::uid(&*server.options.chance).into();
     doc["metadata"]["creationTimestamp"] = meta::seconds(server.options.clock.now()).into();
     crate::convert::set_type(&mut doc, &r);
-    let text = |k: &str| doc["metadata"][k].as_str().unwrap_or("").to_owned();
-    let k = key(&text("namespace"), &text("name"));
     write::commit(server, &r, &k, doc, false);
+}
+
+/// Key of the Service and of the EndpointSlice that lead to the server.
+const KUBERNETES: &str = "default/kubernetes";
+
+/// Brings where the server is reached up to date; whether anything changed.
+fn follow(there: &mut Value, wanted: &Value) -> bool {
+    let before = there.clone();
+    for path in ["/spec/ports", "/endpoints", "/ports"] {
+        if let (Some(have), Some(want)) = (there.pointer_mut(path), wanted.pointer(path)) {
+            *have = want.clone();
+        }
+    }
+    *there != before
 }
 
 fn list(cell: &str) -> Value {

@@ -50,7 +50,8 @@ impl Schema {
         if !st.has_defaults {
             return;
         }
-        for f in &st.fields {
+        for at in &st.walks.defaults {
+            let f = &st.fields[*at];
             let Some(default) = &f.default else { continue };
             let missing = match map.get(&*f.name) {
                 None => true,
@@ -63,16 +64,13 @@ impl Schema {
         if let Some(hook) = st.hook {
             hook(map);
         }
-        for f in &st.fields {
-            let Some(inner) = struct_below(&f.ty) else { continue };
-            if !self.structs[inner].has_defaults {
-                continue;
-            }
+        for (at, inner) in &st.walks.defaults_below {
+            let f = &st.fields[*at];
             if let (Ty::Struct(_), false, false) = (&f.ty, f.pointer, map.contains_key(&*f.name)) {
                 map.insert(f.name.to_string(), Value::Object(Obj::new()));
             }
             if let Some(v) = map.get_mut(&*f.name) {
-                self.defaults_value(inner, v);
+                self.defaults_value(*inner, v);
             }
         }
     }
@@ -83,15 +81,6 @@ impl Schema {
             Value::Array(l) => l.iter_mut().for_each(|v| self.defaults_value(inner, v)),
             _ => {}
         }
-    }
-}
-
-/// The struct below lists (maps of structs carry no defaults in any built-in type).
-fn struct_below(ty: &Ty) -> Option<StructId> {
-    match ty {
-        Ty::Struct(id) => Some(*id),
-        Ty::List(t) => struct_below(t),
-        _ => None,
     }
 }
 
@@ -171,15 +160,6 @@ fn volume(v: &mut Obj) {
     {
         let policy = pull_policy(text(image, "reference"));
         image.insert("pullPolicy".into(), policy.into());
-    }
-}
-
-fn device_request(request: &mut Obj) {
-    if text(request, "allocationMode").is_empty() {
-        request.insert("allocationMode".into(), "ExactCount".into());
-    }
-    if text(request, "allocationMode") == "ExactCount" && request.get("count").and_then(Value::as_i64).unwrap_or(0) == 0 {
-        request.insert("count".into(), 1.into());
     }
 }
 

@@ -43,7 +43,7 @@ impl<'t> Rest<'t> {
 
     /// One digit where there are no two, if that is allowed.
     fn one_or_two(&mut self) -> Result<i16, Fault> {
-        let two = self.text.bytes().nth(1).is_some_and(|b| b.is_ascii_digit());
+        let two = self.text.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
         self.number(if two { 2 } else { 1 })
     }
 

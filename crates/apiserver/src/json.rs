@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// Reads a JSON document; also returns the paths of keys that occur twice (the last one wins, as on the server).
@@ -98,10 +99,15 @@ impl<'de> Visitor<'de> for Seed<'_> {
             self.path.push(Step::Key(key));
             let v = map.next_value_seed(Seed { path: &mut *self.path, duplicates: &mut *self.duplicates })?;
             let Some(Step::Key(key)) = self.path.pop() else { unreachable!("the step pushed above is on top") };
-            if out.contains_key(&key) {
-                self.duplicates.push(path_text(self.path, &key));
+            match out.entry(key) {
+                Entry::Vacant(slot) => {
+                    slot.insert(v);
+                }
+                Entry::Occupied(mut slot) => {
+                    self.duplicates.push(path_text(self.path, slot.key()));
+                    slot.insert(v);
+                }
             }
-            out.insert(key, v);
         }
         Ok(Value::Object(out))
     }

@@ -28,6 +28,7 @@ mod go_value;
 mod impersonate;
 mod json;
 mod kinds;
+mod list_body;
 mod meta;
 pub mod openapi;
 pub mod options;
@@ -56,3 +57,4 @@ pub use options::{Chance, Clock, Commit, Observer, Options, SeededChance, WallCl
 pub use registry::{Registry, Resource, Subresource};
 pub use request::{Body, Request, Response, UserInfo, WatchStream};
 pub use server::Server;
+pub use store::{DataError, DataFile, NotKept};

@@ -84,6 +84,8 @@ pub struct Options {
     pub keep_unknown_fields: bool,
     /// Most events kept for watches per resource; older ones are forgotten and watches from them answered with 410.
     pub history_limit: usize,
+    /// Most bytes that versions which are no longer current may take, per resource.
+    pub history_bytes: usize,
     /// Whether requests of users outside `system:masters` are checked against RBAC.
     pub authorize: bool,
     /// Address that the `kubernetes` Service's endpoints name, when somebody serves one.
@@ -101,6 +103,7 @@ impl Options {
             bookmark_interval: Duration::from_secs(60),
             keep_unknown_fields: false,
             history_limit: 200_000,
+            history_bytes: 256 << 20,
             authorize: true,
             advertise: None,
         }

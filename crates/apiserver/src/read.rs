@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::accept::{self, Accept, Scope, Shape};
 use crate::convert;
 use crate::go_text;
+use crate::list_body::ListBody;
 use crate::registry::Resource;
 use crate::request::{Body, Response};
 use crate::selector::fields::FieldSelector;
@@ -20,6 +21,7 @@ use crate::status::{ApiError, Cause};
 use crate::store::watch::{Filter, Plan, View};
 use crate::store::{Compacted, Stored};
 use crate::view::{self, PlainView, ShapedView};
+use crate::write::Target;
 
 /// Watches without a timeout of their own end after this; a real server draws from 30 to 60 minutes.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(45 * 60);
@@ -29,6 +31,22 @@ pub(crate) fn object_response(call: &Call<'_>, status: StatusCode, doc: Value) -
     let accept = accept::negotiate(&call.req.headers, Scope::One)?;
     let doc = shaped_one(call, accept, doc);
     Ok(encode(accept, status, &doc))
+}
+
+/// Answers with the document that a write has left.
+pub(crate) fn written_response(call: &Call<'_>, status: StatusCode, target: &Target, doc: Value) -> Result<Response, ApiError> {
+    if let Some(stored) = &call.stored {
+        let accept = accept::negotiate(&call.req.headers, Scope::One)?;
+        if is_as_stored(accept, &target.served) {
+            return Ok(Response::stored(status, stored));
+        }
+    }
+    object_response(call, status, target.answer(doc))
+}
+
+/// Whether what is stored is just what is to be shown.
+fn is_as_stored(accept: Accept, r: &Resource) -> bool {
+    accept.shape == Shape::Plain && !accept.yaml && r.hub.is_none() && !r.custom
 }
 
 fn shaped_one(call: &Call<'_>, accept: Accept, doc: Value) -> Value {
@@ -81,7 +99,7 @@ pub(crate) fn encode(accept: Accept, status: StatusCode, doc: &Value) -> Respons
         let text = crate::yaml::emit(doc);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
-        return Response { status, headers, body: Body::Full(Bytes::from(text)) };
+        return Response::new(status, headers, Body::Full(Bytes::from(text)));
     }
     Response::json(status, doc)
 }
@@ -116,8 +134,8 @@ pub(crate) fn get(call: &Call<'_>) -> Result<Response, ApiError> {
     }
     let stored =
         call.server.store.get(&call.resource.storage_key(), &call.key(name)).ok_or_else(|| ApiError::not_found(&call.resource, name))?;
-    if accept.shape == Shape::Plain && !accept.yaml && call.resource.hub.is_none() && !call.resource.custom {
-        return Ok(Response::json_bytes(StatusCode::OK, [&stored.bytes[..], b"\n"].concat().into()));
+    if is_as_stored(accept, &call.resource) {
+        return Ok(Response::stored(StatusCode::OK, &stored));
     }
     let doc = shaped_one(call, accept, convert::served(call.server, &call.resource, &stored));
     Ok(encode(accept, StatusCode::OK, &doc))
@@ -342,9 +360,11 @@ pub(crate) fn list(call: &Call<'_>) -> Result<Response, ApiError> {
 /// The answer for a page.
 pub(crate) fn respond_list(call: &Call<'_>, accept: Accept, page: &Page) -> Result<Response, ApiError> {
     let r = &call.resource;
-    let plain = accept.shape == Shape::Plain && !accept.yaml && r.hub.is_none() && !r.custom;
-    if plain {
-        return Ok(Response::json_bytes(StatusCode::OK, plain_list(r, page)));
+    if is_as_stored(accept, r) {
+        let head = json!({"kind": r.list_kind, "apiVersion": r.api_version(), "metadata": page.metadata()});
+        let mut head = serde_json::to_vec(&head).expect("a document always encodes");
+        head.pop();
+        return Ok(Response::list(ListBody::new(head, type_lead(r), page.items.clone())));
     }
     let docs: Vec<Value> = page.items.iter().map(|s| convert::served(call.server, r, s)).collect();
     let mut doc = match accept.shape {
@@ -372,31 +392,6 @@ fn without_type(mut doc: Value) -> Value {
         m.shift_remove("apiVersion");
     }
     doc
-}
-
-/// Lists are put together from the stored bytes: items of a list carry no kind and apiVersion, which stand first in every document.
-fn plain_list(r: &Resource, page: &Page) -> Bytes {
-    let size: usize = page.items.iter().map(|s| s.bytes.len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    let head = json!({"kind": r.list_kind, "apiVersion": r.api_version(), "metadata": page.metadata()});
-    let head = serde_json::to_vec(&head).expect("a document always encodes");
-    out.extend_from_slice(&head[..head.len() - 1]);
-    out.extend_from_slice(b",\"items\":[");
-    let lead = type_lead(r);
-    for (i, s) in page.items.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        match s.bytes.strip_prefix(lead.as_bytes()) {
-            Some(rest) => {
-                out.push(b'{');
-                out.extend_from_slice(rest);
-            }
-            None => out.extend_from_slice(&s.bytes),
-        }
-    }
-    out.extend_from_slice(b"]}\n");
-    Bytes::from(out)
 }
 
 /// How every stored document of a resource begins.
@@ -465,7 +460,7 @@ pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
     let stream = store.start_watch(Plan { log, filter, initial, initial_bookmark, after: rv, position, alarm, bookmarks, timeout, view });
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(Response { status: StatusCode::OK, headers, body: Body::Watch(stream) })
+    Ok(Response::new(StatusCode::OK, headers, Body::Watch(stream)))
 }
 
 /// A watch that says only why it cannot be.
@@ -473,5 +468,5 @@ fn watch_error(e: &ApiError) -> Response {
     let line = crate::store::watch::error_line(e);
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Response { status: StatusCode::OK, headers, body: Body::Watch(Box::pin(futures::stream::iter([line]))) }
+    Response::new(StatusCode::OK, headers, Body::Watch(Box::pin(futures::stream::iter([line]))))
 }

@@ -7,7 +7,9 @@ use futures::Stream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
+use crate::list_body::ListBody;
 use crate::pretty;
+use crate::store::Stored;
 
 /// One request, already authenticated by whoever carried it here.
 #[derive(Debug, Clone)]
@@ -68,14 +70,34 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+    /// A long list, still to be put together, in the place of the body: for the edge.
+    pub(crate) list: Option<ListBody>,
 }
 
 impl Response {
+    /// An answer.
+    pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: Body) -> Self {
+        Response { status, headers, body, list: None }
+    }
+
+    /// A list in JSON, put together while it is sent.
+    pub(crate) fn list(list: ListBody) -> Self {
+        Response { list: Some(list), ..Self::json_bytes(StatusCode::OK, Bytes::new()) }
+    }
+
+    /// The answer with its whole body.
+    pub(crate) fn whole(mut self) -> Self {
+        if let Some(list) = self.list.take() {
+            self.body = Body::Full(list.whole());
+        }
+        self
+    }
+
     /// A JSON answer from encoded bytes.
     pub fn json_bytes(status: StatusCode, bytes: Bytes) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Response { status, headers, body: Body::Full(bytes) }
+        Response::new(status, headers, Body::Full(bytes))
     }
 
     /// A JSON answer, ended by a newline as Go's encoder does it.
@@ -85,15 +107,23 @@ impl Response {
         Self::json_bytes(status, Bytes::from(bytes))
     }
 
+    /// An object as it is stored.
+    pub(crate) fn stored(status: StatusCode, stored: &Stored) -> Self {
+        Self::json_bytes(status, [&stored.bytes[..], b"\n"].concat().into())
+    }
+
     /// A plain text answer.
     pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        Response { status, headers, body: Body::Full(text.into()) }
+        Response::new(status, headers, Body::Full(text.into()))
     }
 
     /// Writes a JSON body for people: indented by two spaces, as Go's encoder does it. Other bodies stay as they are.
     pub(crate) fn indent(&mut self) {
+        if let Some(list) = self.list.take() {
+            self.body = Body::Full(list.whole());
+        }
         if let Body::Full(bytes) = &mut self.body
             && let Some(text) = pretty::indented(bytes)
         {

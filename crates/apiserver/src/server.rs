@@ -13,7 +13,7 @@ use crate::request::{Request, Response, UserInfo};
 use crate::route::Route;
 use crate::schema::{Schema, StructId};
 use crate::status::ApiError;
-use crate::store::Store;
+use crate::store::{DataError, DataFile, HistoryLimits, NotKept, Store, Stored};
 use crate::{bootstrap, custom, discovery, impersonate, openapi, pretty, rbac, read, reviews, route, sub, write};
 
 /// One API server.
@@ -41,6 +41,8 @@ pub(crate) struct Call<'a> {
     pub(crate) route: Route<'a>,
     pub(crate) resource: Arc<Resource>,
     pub(crate) warnings: Vec<String>,
+    /// What was written, so that it need not be encoded again for the answer.
+    pub(crate) stored: Option<Arc<Stored>>,
 }
 
 impl Call<'_> {
@@ -63,19 +65,58 @@ pub(crate) fn key(namespace: &str, name: &str) -> String {
 impl Server {
     /// A fresh server with the objects that a real one makes itself.
     pub fn new(options: Options) -> Arc<Server> {
-        let store = Arc::new(Store::new(options.history_limit));
-        let server = Arc::new(Server {
+        let store = Store::new(limits(&options));
+        let server = Self::around(options, store);
+        bootstrap::fill(&server);
+        server
+    }
+
+    /// The server whose state a data file holds: a fresh one when the file is new. Every change is written to the file from now on, and
+    /// whoever passes answers on should first wait for [`Server::settled`].
+    ///
+    /// # Errors
+    /// [`DataError`] when the file cannot be read.
+    pub fn open(options: Options, file: DataFile) -> Result<Arc<Server>, DataError> {
+        let (store, tokens) = Store::open(limits(&options), file, custom::lifecycle::LOG, custom::lifecycle::field_values)?;
+        let server = Self::around(options, store);
+        custom::lifecycle::restore(&server);
+        crate::kinds::restore(&server);
+        let known = tokens.into_iter().map(|(token, user, until)| (token, (user, Some(until))));
+        server.tokens.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
+        bootstrap::fill(&server);
+        Ok(server)
+    }
+
+    /// Writes what remains to the data file and closes it: nothing is kept any more. Without a data file nothing happens.
+    pub fn close(&self) {
+        self.store.close();
+    }
+
+    fn around(options: Options, store: Store) -> Arc<Server> {
+        Arc::new(Server {
             options,
             registry: Registry::builtin(),
-            store,
+            store: Arc::new(store),
             turn: Mutex::new(()),
             custom: Mutex::new(BTreeMap::new()),
             allocated: Mutex::new(Allocated::default()),
             policy: Mutex::new(None),
             tokens: Mutex::new(BTreeMap::new()),
-        });
-        bootstrap::fill(&server);
-        server
+        })
+    }
+
+    /// Waits until everything that was answered up to now is kept: until then it must not be passed on. Without a data file there is
+    /// nothing to wait for.
+    ///
+    /// # Errors
+    /// [`NotKept`] when it never will be.
+    pub async fn settled(&self) -> Result<(), NotKept> {
+        self.store.settled().await
+    }
+
+    /// Waits until the data file cannot be written any more; for ever without one. The server should end then.
+    pub async fn failed(&self) -> NotKept {
+        self.store.failed().await
     }
 
     /// The settings.
@@ -115,6 +156,11 @@ impl Server {
 
     /// Answers one request. Never blocks on anything but short locks.
     pub fn handle(self: &Arc<Self>, req: &Request) -> Response {
+        self.answer(req).whole()
+    }
+
+    /// Answers one request; long lists are still to be put together.
+    pub(crate) fn answer(self: &Arc<Self>, req: &Request) -> Response {
         let mut response = match impersonate::acting_user(self, req) {
             Ok(None) => self.handle_as(req),
             Ok(Some(user)) => self.handle_as(&Request { user, ..req.clone() }),
@@ -148,7 +194,7 @@ impl Server {
         if resource.custom && !scope_fits(&resource, &route, req) {
             return not_found_page(self, req);
         }
-        let mut call = Call { server: self, req, query: Query::parse(&req.query), route, resource, warnings: Vec::new() };
+        let mut call = Call { server: self, req, query: Query::parse(&req.query), route, resource, warnings: Vec::new(), stored: None };
         let mut response = match dispatch(&mut call) {
             Ok(r) => r,
             Err(mut e) => {
@@ -172,6 +218,7 @@ impl Server {
 
     /// Forgets history older than the last call's revision, as etcd's compaction does.
     pub fn compact(&self) {
+        let _turn = self.my_turn();
         self.store.compact();
     }
 
@@ -206,9 +253,27 @@ impl Server {
     }
 
     /// The writers' turn.
-    pub(crate) fn my_turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn my_turn(&self) -> Turn<'_> {
+        self.store.make_room();
+        Turn { store: &self.store, _alone: self.turn.lock().unwrap_or_else(PoisonError::into_inner) }
     }
+}
+
+/// The turn of a writer. What it changed is kept as a whole.
+#[must_use]
+pub(crate) struct Turn<'a> {
+    store: &'a Store,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.store.publish();
+    }
+}
+
+fn limits(options: &Options) -> HistoryLimits {
+    HistoryLimits { events: options.history_limit, bytes: options.history_bytes }
 }
 
 /// A schema and its root type.

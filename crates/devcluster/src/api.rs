@@ -103,6 +103,12 @@ impl Api {
         }
     }
 
+    /// Waits until the answers so far are kept by the server, where it has a data file: before, they are not for showing.
+    pub async fn settled(&self) {
+        // A server that cannot keep its state ends.
+        let _ = self.server.settled().await;
+    }
+
     fn send(&self, method: Method, path: &str, content_type: Option<&'static str>, body: Bytes) -> Result<Value, Refused> {
         let response = self.server.handle(&self.request(method, path, content_type, body));
         let Body::Full(bytes) = response.body else {

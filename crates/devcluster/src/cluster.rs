@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_apiserver::edge::{EdgeError, EdgeHandle, EdgeOptions, Identity, LOCAL_NAMES, Tokens, serve};
-use evenkeel_apiserver::{Options, SeededChance, Server, UserInfo, WallClock};
+use evenkeel_apiserver::edge::{EdgeError, EdgeHandle, EdgeOptions, Tokens, bind, serve_on};
+use evenkeel_apiserver::{DataError, NotKept, Options, SeededChance, Server, UserInfo, WallClock};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::api::Api;
+use crate::kept::Kept;
 use crate::kubeconfig::{Access, Kubeconfig, KubeconfigError, default_path};
 use crate::manager::{Manager, ManagerError, start_manager};
 use crate::nodes::{NodeOptions, run_nodes};
@@ -34,6 +36,12 @@ pub enum StartError {
     /// The kubeconfig cannot be written.
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),
+    /// The data file cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The data file cannot be written.
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
     /// The manager refused to start.
     #[error(transparent)]
     Manager(#[from] ManagerError),
@@ -51,6 +59,8 @@ pub struct ClusterOptions {
     pub kubeconfig: Option<PathBuf>,
     /// How often history is compacted; zero: never.
     pub compaction_interval: Duration,
+    /// The file that keeps the state across restarts; `None`: it is forgotten at the end.
+    pub data: Option<PathBuf>,
     /// Simulated nodes; `None`: none.
     pub nodes: Option<NodeOptions>,
     /// Whether the manager runs.
@@ -63,6 +73,7 @@ impl Default for ClusterOptions {
             port: None,
             kubeconfig: None,
             compaction_interval: Duration::from_secs(300),
+            data: None,
             nodes: Some(NodeOptions::default()),
             manager: true,
         }
@@ -85,9 +96,13 @@ impl Cluster {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
-        let token = random_token()?;
-        // The port is not known before the socket is bound, and the server names its address: find one first.
-        let (server, edge) = listen(&options, &token).await?;
+        let mut kept = Kept::open(options.data.as_deref())?;
+        // The server names its address, so the port comes first.
+        let (listener, addr) = listen(options.port, kept.port).await?;
+        let server = kept.server(server_options(&options, addr.port())?, addr.port()).await?;
+        let Kept { identity: tls, token, .. } = kept;
+        let tokens = Tokens::from([(token.clone(), UserInfo::admin())]);
+        let edge = serve_on(listener, Arc::clone(&server), EdgeOptions { addr, tls, tokens })?;
         let access = Access { server: format!("https://{}", edge.local_addr()), ca_pem: edge.ca_pem().to_owned(), token };
         let kubeconfig = write_kubeconfig(options.kubeconfig.as_ref(), &access, edge.local_addr().port())?;
 
@@ -135,7 +150,7 @@ impl Cluster {
         Api::new(Arc::clone(&self.server), "admin", agent)
     }
 
-    /// Ends it: first the manager, which still needs the server, then the nodes, then the server.
+    /// Ends it: first the manager, which still needs the server, then the nodes, then the server; last the data file is closed.
     pub async fn stop(mut self) {
         if let Some(manager) = self.manager.take() {
             manager.stop().await;
@@ -144,31 +159,28 @@ impl Cluster {
             task.abort();
         }
         self.edge.shutdown().await;
+        self.server.close();
     }
 }
 
-async fn listen(options: &ClusterOptions, token: &str) -> Result<(Arc<Server>, EdgeHandle), StartError> {
-    let tries: Vec<u16> = match options.port {
+/// Listens on the port that was asked for, or on the first free one: that of the control plane which had the data file before comes first.
+async fn listen(asked: Option<u16>, kept: Option<u16>) -> Result<(TcpListener, SocketAddr), StartError> {
+    let tries: Vec<u16> = match asked {
         Some(port) => vec![port],
-        None => (DEFAULT_PORT..DEFAULT_PORT + PORTS_TRIED).collect(),
+        None => kept.into_iter().chain(DEFAULT_PORT..DEFAULT_PORT + PORTS_TRIED).collect(),
     };
     for port in tries {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let addr = match std::net::TcpListener::bind(wanted).and_then(|probe| probe.local_addr()) {
-            Ok(addr) => addr,
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => continue,
-            Err(source) => return Err(EdgeError::Listen { addr: wanted, source }.into()),
-        };
-        let server = Server::new(server_options(options, addr.port())?);
-        let tls = Identity::generate(&LOCAL_NAMES)?;
-        let tokens = Tokens::from([(token.to_owned(), UserInfo::admin())]);
-        match serve(Arc::clone(&server), EdgeOptions { addr, tls, tokens }).await {
-            Ok(edge) => return Ok((server, edge)),
-            Err(EdgeError::AddressInUse { .. }) => continue,
+        match bind(wanted).await {
+            Ok(listener) => {
+                let addr = listener.local_addr().map_err(|source| EdgeError::Listen { addr: wanted, source })?;
+                return Ok((listener, addr));
+            }
+            Err(EdgeError::AddressInUse { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(options.port.map_or(StartError::NoPort, StartError::PortTaken))
+    Err(asked.map_or(StartError::NoPort, StartError::PortTaken))
 }
 
 fn server_options(options: &ClusterOptions, port: u16) -> Result<Options, StartError> {
@@ -206,7 +218,7 @@ async fn compact(server: Arc<Server>, interval: Duration) {
 }
 
 /// 256 random bits, as hexadecimal digits.
-fn random_token() -> Result<String, StartError> {
+pub(crate) fn random_token() -> Result<String, StartError> {
     let mut bytes = [0; 32];
     random(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

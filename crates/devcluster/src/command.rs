@@ -1,6 +1,9 @@
 //! What `cargo dev` does, from its flags to its end.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use evenkeel_apiserver::NotKept;
 
 use crate::cluster::{Cluster, ClusterOptions, DEFAULT_PORT, StartError};
 use crate::demo::{DemoError, run_demo};
@@ -16,6 +19,9 @@ pub enum CommandError {
     /// The demo did not converge, or could not be applied.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// The data file cannot be written any more.
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
     /// Somebody pressed Ctrl-C before the demo had converged.
     #[error("interrupted before the demo had converged")]
     Interrupted,
@@ -31,30 +37,36 @@ pub async fn run(flags: Flags) -> Result<(), CommandError> {
         port: flags.port,
         kubeconfig: flags.kubeconfig.clone(),
         compaction_interval: flags.compaction_interval,
+        data: flags.data.clone(),
         nodes: (!flags.no_nodes).then(|| NodeOptions { count: flags.nodes, ..NodeOptions::default() }),
         manager: !flags.no_manager,
     };
     let cluster = Cluster::start(options).await?;
     say(&greeting(&flags, &cluster));
 
+    let server = Arc::clone(cluster.server());
+    let mut ended = std::pin::pin!(async {
+        tokio::select! {
+            () = interrupted.as_mut() => Ok(()),
+            error = server.failed() => Err(CommandError::from(error)),
+        }
+    });
     let outcome = match flags.demo {
         None => {
             say(&farewell(&cluster, &flags));
-            interrupted.as_mut().await;
-            Ok(())
+            ended.as_mut().await
         }
         Some(demo) => {
             let limit = flags.once.then_some(flags.timeout);
             let live = std::io::stdout().is_terminal();
             let shown = tokio::select! {
                 shown = run_demo(demo, cluster.admin("devcluster"), limit, live) => shown.map_err(CommandError::from),
-                () = interrupted.as_mut() => Err(CommandError::Interrupted),
+                ended = ended.as_mut() => ended.and(Err(CommandError::Interrupted)),
             };
             match shown {
                 Ok(()) if !flags.once => {
                     say(&farewell(&cluster, &flags));
-                    interrupted.as_mut().await;
-                    Ok(())
+                    ended.as_mut().await
                 }
                 Ok(()) => {
                     say(&format!(
@@ -75,10 +87,13 @@ pub async fn run(flags: Flags) -> Result<(), CommandError> {
 
 fn greeting(flags: &Flags, cluster: &Cluster) -> String {
     let mut text = format!("API server  {}", cluster.access().server);
-    if flags.port.is_none() && cluster.port() != DEFAULT_PORT {
+    if flags.port.is_none() && flags.data.is_none() && cluster.port() != DEFAULT_PORT {
         text += &format!("   (port {DEFAULT_PORT} is in use)");
     }
     text += &format!("\nKubeconfig  {}", cluster.kubeconfig().display());
+    if let Some(data) = &flags.data {
+        text += &format!("\nData        {}", data.display());
+    }
     text += &match flags.no_nodes {
         true => "\nNodes       none (--no-nodes)".to_owned(),
         false => format!("\nNodes       {} simulated", flags.nodes),

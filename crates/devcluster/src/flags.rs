@@ -32,6 +32,9 @@ pub struct Flags {
     /// How often the history of watches is compacted; 0s: never.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub compaction_interval: Duration,
+    /// Keep the state in this file across restarts; it is made when there is none [default: in memory only].
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
     /// Where the kubeconfig is written [default: target/dev/kubeconfig].
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod command;
 pub mod demo;
 pub mod flags;
+mod kept;
 pub mod kubeconfig;
 pub mod manager;
 pub mod nodes;

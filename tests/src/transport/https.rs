@@ -32,6 +32,29 @@ pub enum Trust {
     Anyone,
 }
 
+impl Trust {
+    /// The TLS settings of a client that trusts like this.
+    ///
+    /// # Errors
+    /// When the certificate is none.
+    pub fn client_config(&self) -> Result<ClientConfig, NoAnswer> {
+        let settings = |error: &dyn std::fmt::Display| NoAnswer::Settings(error.to_string());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(|e| settings(&e))?;
+        Ok(match self {
+            Trust::Authority(pem) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                    roots.add(certificate.map_err(|e| settings(&e))?).map_err(|e| settings(&e))?;
+                }
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+            Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))).with_no_client_auth(),
+        })
+    }
+}
+
 /// Scheme, host and port of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
@@ -41,6 +64,11 @@ pub struct Url {
 }
 
 impl Url {
+    /// Host and port.
+    pub fn place(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
     /// Reads `https://HOST:PORT` (or `http://`).
     ///
     /// # Errors
@@ -73,20 +101,7 @@ impl Https {
     /// # Errors
     /// When the settings lead nowhere.
     pub fn new(server: &str, token: &str, trust: &Trust) -> Result<Self, NoAnswer> {
-        let settings = |error: &dyn std::fmt::Display| NoAnswer::Settings(error.to_string());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(|e| settings(&e))?;
-        let tls = match trust {
-            Trust::Authority(pem) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                    roots.add(certificate.map_err(|e| settings(&e))?).map_err(|e| settings(&e))?;
-                }
-                builder.with_root_certificates(roots).with_no_client_auth()
-            }
-            Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))).with_no_client_auth(),
-        };
+        let tls = trust.client_config()?;
         Ok(Https { url: Url::parse(server)?, token: token.to_owned(), tls: Arc::new(tls), connection: Arc::default() })
     }
 

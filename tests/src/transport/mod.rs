@@ -1,5 +1,6 @@
 //! How a story's requests reach a server: over TLS as from any other client, or in process.
 
+mod access;
 mod https;
 mod in_process;
 
@@ -9,6 +10,7 @@ use futures::stream::BoxStream;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+pub use access::Access;
 pub use https::{Https, Trust, Url};
 pub use in_process::InProcess;
 

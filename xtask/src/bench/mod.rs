@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures of the real binary, run as its own process. One JSON line per figure set.
 
+mod apiserver;
 mod burst;
 mod idle;
 mod stage;
@@ -17,7 +18,7 @@ pub struct Options {
     pub rival: Option<PathBuf>,
     /// Flags for the rival beyond `--kubeconfig` and `--controllers`.
     pub rival_flags: Vec<String>,
-    /// How many pods (burst).
+    /// How many pods (burst, apiserver).
     pub pods: Option<u64>,
     /// How long an idle manager is watched, in seconds.
     pub seconds: Option<u64>,
@@ -25,12 +26,13 @@ pub struct Options {
 
 /// `cargo xtask bench NAME [FLAGS]`.
 pub fn run(args: &[String]) -> Result<(), Failure> {
-    let Some((name, rest)) = args.split_first() else { return Err(Failure::Usage("which bench? idle, burst".into())) };
+    let Some((name, rest)) = args.split_first() else { return Err(Failure::Usage("which bench? idle, burst, apiserver".into())) };
     let options = parse(rest)?;
     match name.as_str() {
         "idle" => idle::run(&options),
         "burst" => burst::run(&options),
-        other => Err(Failure::Usage(format!("no such bench: {other}; there are idle and burst"))),
+        "apiserver" => apiserver::run(&options),
+        other => Err(Failure::Usage(format!("no such bench: {other}; there are idle, burst and apiserver"))),
     }
 }
 

@@ -97,22 +97,20 @@ fn empty(v: Option<&Value>) -> bool {
 /// Compares two documents of one type.
 pub(crate) fn compare(at: At<'_>, lhs: Option<&Value>, rhs: Option<&Value>) -> Comparison {
     let mut c = Comparison::default();
-    walk(at, lhs, rhs, &mut c.added, &mut c.modified, &mut c.removed);
+    walk(at, lhs, rhs, &mut c);
     // The document itself is no field.
     c.added.own = false;
     c.modified.own = false;
     c.removed.own = false;
-    c.added.trim();
-    c.modified.trim();
-    c.removed.trim();
     c
 }
 
-fn walk(at: At<'_>, lhs: Option<&Value>, rhs: Option<&Value>, added: &mut FieldSet, modified: &mut FieldSet, removed: &mut FieldSet) {
+/// Puts what differs into `c`, which is empty.
+fn walk(at: At<'_>, lhs: Option<&Value>, rhs: Option<&Value>, c: &mut Comparison) {
     match (lhs, rhs) {
         (None, None) => return,
-        (None, Some(_)) => added.own = true,
-        (Some(_), None) => removed.own = true,
+        (None, Some(_)) => c.added.own = true,
+        (Some(_), None) => c.removed.own = true,
         (Some(l), Some(r)) if l == r => return,
         _ => {}
     }
@@ -123,27 +121,42 @@ fn walk(at: At<'_>, lhs: Option<&Value>, rhs: Option<&Value>, added: &mut FieldS
         Ty::Struct(_) | Ty::Map(_) if !leaf && maps(lhs) && maps(rhs) => {
             let none = Map::new();
             let (l, r) = (lhs.and_then(Value::as_object).unwrap_or(&none), rhs.and_then(Value::as_object).unwrap_or(&none));
-            let keys: BTreeSet<&String> = l.keys().chain(r.keys()).collect();
-            for k in keys {
-                let Some(below) = map_child(at, k) else { continue };
-                if l.get(k) == r.get(k) {
-                    continue;
+            let mut each = |k: &str, was: Option<&Value>, is: Option<&Value>| {
+                if was != is
+                    && let Some(below) = map_child(at, k)
+                {
+                    step(&["f:", k].concat(), below, was, is, c);
                 }
-                let step = format!("f:{k}");
-                walk(below, l.get(k), r.get(k), added.child(&step), modified.child(&step), removed.child(&step));
+            };
+            for (k, v) in l {
+                each(k, Some(v), r.get(k));
+            }
+            for (k, v) in r.iter().filter(|(k, _)| !l.contains_key(*k)) {
+                each(k, None, Some(v));
             }
         }
         Ty::List(item) if !leaf && lists(lhs) && lists(rhs) => {
             let (l, r) = (steps(at, lhs), steps(at, rhs));
             let keys: BTreeSet<&String> = l.keys().chain(r.keys()).collect();
             for k in keys {
-                walk(at.item(item), l.get(k).copied(), r.get(k).copied(), added.child(k), modified.child(k), removed.child(k));
+                step(k, at.item(item), l.get(k).copied(), r.get(k).copied(), c);
             }
         }
         _ => {
             if lhs.is_some() && rhs.is_some() {
-                modified.own = true;
+                c.modified.own = true;
             }
+        }
+    }
+}
+
+/// Compares what lies below a step; only where something differs, a place is made.
+fn step(name: &str, at: At<'_>, lhs: Option<&Value>, rhs: Option<&Value>, c: &mut Comparison) {
+    let mut below = Comparison::default();
+    walk(at, lhs, rhs, &mut below);
+    for (set, found) in [(&mut c.added, below.added), (&mut c.modified, below.modified), (&mut c.removed, below.removed)] {
+        if found.own || !found.children.is_empty() {
+            set.children.insert(name.to_owned(), found);
         }
     }
 }

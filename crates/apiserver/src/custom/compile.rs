@@ -25,7 +25,7 @@ pub(super) fn compile(stated: &Value) -> (Schema, StructId) {
     c.structs[root].fields = fields;
     c.structs[root].index = c.structs[root].fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect();
     let mut structs = c.structs;
-    crate::schema::mark_defaults(&mut structs);
+    crate::schema::mark_walks(&mut structs);
     (Schema { structs, by_name: BTreeMap::new() }, root)
 }
 
@@ -110,6 +110,7 @@ impl Compiler {
             fields: Vec::new(),
             index: BTreeMap::new(),
             has_defaults: false,
+            walks: Default::default(),
             hook: None,
             open,
             atomic: false,

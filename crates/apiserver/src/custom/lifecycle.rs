@@ -1,6 +1,7 @@
 //! What becomes of definitions: rows of the registry, accepted names, conditions, and the end of their objects
 //! (apiextensions `controller/status`, `controller/establish`, `controller/finalizer`).
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
@@ -9,12 +10,14 @@ use super::{CustomSchema, compile, rules};
 use crate::json;
 use crate::meta;
 use crate::registry::{Generation, Resource, Subresource, version_rank};
+use crate::selector::fields;
 use crate::server::Server;
 use crate::status::ApiError;
 use crate::write::delete::{DeleteOptions, delete_one};
 use crate::write::{self, Target};
 
-const LOG: &str = "apiextensions.k8s.io/customresourcedefinitions";
+/// Store key of definitions.
+pub(crate) const LOG: &str = "apiextensions.k8s.io/customresourcedefinitions";
 /// Holds a definition until its objects are gone.
 pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
@@ -39,6 +42,27 @@ pub(crate) fn committed(server: &Server, r: &Resource, doc: &Value, deleted: boo
         let key = json::text(&next, "metadata.name").to_owned();
         write::commit(server, r, &key, next, false);
         settle_others(server, r, group, json::text(doc, "metadata.name"));
+    }
+}
+
+/// Gives the values of selectable fields, of custom objects by these definitions.
+pub(crate) fn field_values(definitions: &[Value]) -> crate::store::FieldValues {
+    let name = |d: &Value| format!("{}/{}", json::text(d, "spec.group"), json::text(d, "spec.names.plural"));
+    let custom: BTreeMap<String, Vec<String>> = definitions.iter().map(|d| (name(d), selectable(d))).collect();
+    Box::new(move |log, doc| match custom.get(log) {
+        Some(paths) => fields::custom_values(paths, doc),
+        None => fields::values(log, doc),
+    })
+}
+
+/// Makes the definitions known that the store holds.
+pub(crate) fn restore(server: &Server) {
+    let (_, items) = server.store.list(LOG, "");
+    for s in items {
+        let Ok(doc) = serde_json::from_slice::<Value>(&s.bytes) else { continue };
+        if serves(&doc) {
+            publish(server, &doc, json::text(&doc, "spec.group"), json::text(&doc, "spec.names.plural"));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -25,6 +25,7 @@ use super::BODY_LIMIT;
 use super::auth::{Shown, Tokens, shown};
 use super::protobuf;
 use super::stall::Stalling;
+use crate::list_body::ListBody;
 use crate::{Body, Request, Response, Server, UserInfo, WatchStream};
 
 /// How long a connection may wait for the head of its next request. Longer than the 90 seconds after which Go's and kube's clients
@@ -39,6 +40,8 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 const STREAM_LIMIT: u32 = 1_000;
 /// Largest request head, as Go's server has it.
 const HEAD_SIZE: u32 = 1 << 20;
+/// About how much of a busy watch is written at once: as much as a TLS record holds.
+const PIECE: usize = 16 * 1024;
 /// How often a silent HTTP/2 peer is asked whether it still lives, and how long it has for its answer.
 const PING: Duration = Duration::from_secs(30);
 
@@ -118,11 +121,16 @@ async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Re
         body,
         user,
     };
-    let response = std::panic::catch_unwind(AssertUnwindSafe(|| front.server.handle(&request))).unwrap_or_else(|_| {
+    let response = std::panic::catch_unwind(AssertUnwindSafe(|| front.server.answer(&request))).unwrap_or_else(|_| {
         error!(method = %request.method, path = %request.path, "an answer panicked");
         let message = format!("This request caused apiserver to panic. Look in the logs for details: {} {}", request.method, request.path);
         failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     });
+    // Nothing leaves the process that a crash could take back.
+    let response = match front.server.settled().await {
+        Ok(()) => response,
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {error}")),
+    };
     finish(response, bodyless, stop)
 }
 
@@ -204,16 +212,21 @@ fn failure(status: StatusCode, reason: &str, message: String) -> Response {
 }
 
 fn finish(response: Response, bodyless: bool, stop: watch::Receiver<bool>) -> http::Response<Outgoing> {
-    let Response { status, mut headers, body } = response;
+    let Response { status, mut headers, body, list } = response;
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-    let body = match body {
-        Body::Full(bytes) if bodyless => {
+    let body = match (list, body) {
+        (Some(list), _) if bodyless => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(list.length()));
+            Outgoing::Full(Bytes::new())
+        }
+        (Some(list), _) => Outgoing::List { left: list.length() as u64, list },
+        (None, Body::Full(bytes)) if bodyless => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             Outgoing::Full(Bytes::new())
         }
-        Body::Full(bytes) => Outgoing::Full(bytes),
-        Body::Watch(_) if bodyless => Outgoing::Full(Bytes::new()),
-        Body::Watch(stream) => Outgoing::Watch(stream, Box::pin(stopping(stop))),
+        (None, Body::Full(bytes)) => Outgoing::Full(bytes),
+        (None, Body::Watch(_)) if bodyless => Outgoing::Full(Bytes::new()),
+        (None, Body::Watch(stream)) => Outgoing::Watch { stream, stop: Box::pin(stopping(stop)), over: false },
     };
     let mut answer = http::Response::new(body);
     *answer.status_mut() = status;
@@ -225,11 +238,12 @@ async fn stopping(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// The body of an answer. A watch is only asked for its next line when the connection has room for it: what a slow reader leaves
-/// behind stays in the watch's own queue, which is bounded.
+/// The body of an answer. A watch is only asked for its next lines when the connection has room for them: what a slow reader leaves
+/// behind stays in the server's history, which is bounded.
 pub(super) enum Outgoing {
     Full(Bytes),
-    Watch(WatchStream, Pin<Box<dyn Future<Output = ()> + Send>>),
+    List { list: ListBody, left: u64 },
+    Watch { stream: WatchStream, stop: Pin<Box<dyn Future<Output = ()> + Send>>, over: bool },
 }
 
 impl http_body::Body for Outgoing {
@@ -240,25 +254,64 @@ impl http_body::Body for Outgoing {
         match self.get_mut() {
             Outgoing::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Outgoing::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Outgoing::Watch(stream, stop) => {
-                if stop.as_mut().poll(cx).is_ready() {
+            Outgoing::List { list, left } => Poll::Ready(list.next_piece().map(|piece| {
+                *left = left.saturating_sub(piece.len() as u64);
+                Ok(Frame::data(piece))
+            })),
+            Outgoing::Watch { stream, stop, over } => {
+                if *over || stop.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
                 }
-                stream.as_mut().poll_next(cx).map(|item| item.map(|line| Ok(Frame::data(line))))
+                poll_lines(stream, over, cx).map(|lines| lines.map(|lines| Ok(Frame::data(lines))))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Outgoing::Full(bytes) if bytes.is_empty())
+        match self {
+            Outgoing::Full(bytes) => bytes.is_empty(),
+            Outgoing::List { left, .. } => *left == 0,
+            Outgoing::Watch { .. } => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Outgoing::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Outgoing::Watch(..) => SizeHint::default(),
+            Outgoing::List { left, .. } => SizeHint::with_exact(*left),
+            Outgoing::Watch { .. } => SizeHint::default(),
         }
     }
+}
+
+/// The lines of a watch that are there, as one piece: a busy watch would else be cut into as many records and packets as it has lines.
+fn poll_lines(stream: &mut WatchStream, over: &mut bool, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    let mut lines: Option<BytesMut> = None;
+    let mut first = match std::task::ready!(stream.as_mut().poll_next(cx)) {
+        Some(line) => line,
+        None => {
+            *over = true;
+            return Poll::Ready(None);
+        }
+    };
+    while lines.as_ref().map_or(first.len(), BytesMut::len) < PIECE {
+        match stream.as_mut().poll_next(cx) {
+            Poll::Ready(Some(line)) => {
+                let gathered = lines.get_or_insert_with(|| {
+                    let mut gathered = BytesMut::with_capacity(2 * PIECE);
+                    gathered.extend_from_slice(&std::mem::take(&mut first));
+                    gathered
+                });
+                gathered.extend_from_slice(&line);
+            }
+            Poll::Ready(None) => {
+                *over = true;
+                break;
+            }
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(Some(lines.map_or(first, BytesMut::freeze)))
 }
 
 /// Undoes percent-encoding; what is not validly encoded stays as it is.

@@ -1,10 +1,11 @@
-//! The server's certificates: a certificate authority of its own, made at start and forgotten at the end, and the serving
-//! certificate that it signs.
+//! The server's certificates: a certificate authority of its own, made at start and forgotten at once, and the serving certificate that
+//! it signs. Whoever wants to be trusted again after a restart keeps them ([`Identity::to_pem`]).
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::EdgeError;
@@ -12,10 +13,15 @@ use super::EdgeError;
 /// The names under which a local server is reached.
 pub const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
 /// A serving certificate with its key, and the authority that clients must trust to accept it.
 #[derive(Debug)]
 pub struct Identity {
     ca_pem: String,
+    /// Serving certificate and authority, then the serving key.
+    pem: String,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
@@ -46,9 +52,30 @@ impl Identity {
         let cert = serving.signed_by(&key, &issuer)?;
         Ok(Self {
             ca_pem: ca_cert.pem(),
+            pem: cert.pem() + &ca_cert.pem() + &key.serialize_pem(),
             chain: vec![cert.der().clone(), ca_cert.der().clone()],
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         })
+    }
+
+    /// Everything in one text, the serving key included: a secret.
+    pub fn to_pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Reads what [`Identity::to_pem`] gave.
+    ///
+    /// # Errors
+    /// [`EdgeError::KeptCertificate`] when it is something else.
+    pub fn from_pem(pem: &str) -> Result<Self, EdgeError> {
+        let wrong = |_| EdgeError::KeptCertificate;
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(wrong)?;
+        let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(wrong)?;
+        // The authority's certificate is the second.
+        let ca_pem = pem.match_indices(BEGIN).nth(1).map(|(at, _)| &pem[at..]).and_then(|rest| Some(&rest[..rest.find(END)? + END.len()]));
+        let Some(ca_pem) = ca_pem.filter(|_| chain.len() == 2) else { return Err(EdgeError::KeptCertificate) };
+        Ok(Self { ca_pem: format!("{ca_pem}\n"), pem: pem.to_owned(), chain, key: PrivateKeyDer::Pkcs8(key) })
     }
 
     /// The authority's certificate, as a kubeconfig carries it (after base64) in `certificate-authority-data`.
@@ -78,4 +105,28 @@ fn named(common_name: &str) -> DistinguishedName {
 fn within_validity(params: &mut CertificateParams) {
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2049, 12, 31);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_were_kept_are_the_same_again() {
+        let made = Identity::generate(&LOCAL_NAMES).expect("valid names");
+        let kept = Identity::from_pem(made.to_pem()).expect("what was made can be read");
+        let same = |a: &str, b: &str| a.split_whitespace().eq(b.split_whitespace());
+        assert!(same(kept.ca_pem(), made.ca_pem()), "{}", kept.ca_pem());
+        assert_eq!((&kept.chain, kept.key.secret_der()), (&made.chain, made.key.secret_der()));
+        kept.into_server_config().expect("certificate and key belong together");
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused() {
+        let made = Identity::generate(&LOCAL_NAMES).expect("valid names");
+        let pem = made.to_pem();
+        for cut in [0, 10, pem.len() / 2, pem.len() - 40] {
+            assert!(Identity::from_pem(&pem[..cut]).is_err(), "{cut}");
+        }
+    }
 }

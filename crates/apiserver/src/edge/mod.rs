@@ -53,6 +53,9 @@ pub enum EdgeError {
     /// The certificates could not be made.
     #[error("cannot make the server's certificates: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// Kept certificates cannot be read: make new ones.
+    #[error("the server's certificates cannot be read")]
+    KeptCertificate,
     /// The certificates were refused by the TLS library.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -110,11 +113,26 @@ impl Drop for EdgeHandle {
 /// # Errors
 /// [`EdgeError::AddressInUse`] when another process has the port.
 pub async fn serve(server: Arc<Server>, options: EdgeOptions) -> Result<EdgeHandle, EdgeError> {
-    let EdgeOptions { addr, tls, tokens } = options;
-    let listener = TcpListener::bind(addr).await.map_err(|source| match source.kind() {
+    serve_on(bind(options.addr).await?, server, options)
+}
+
+/// Listens on an address, for [`serve_on`]: so that the port is known before there is a server.
+///
+/// # Errors
+/// [`EdgeError::AddressInUse`] when another process has the port.
+pub async fn bind(addr: SocketAddr) -> Result<TcpListener, EdgeError> {
+    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => EdgeError::AddressInUse { addr },
         _ => EdgeError::Listen { addr, source },
-    })?;
+    })
+}
+
+/// Answers the requests that come to `listener`, as [`serve`] does.
+///
+/// # Errors
+/// [`EdgeError::Tls`] when the certificates are no good.
+pub fn serve_on(listener: TcpListener, server: Arc<Server>, options: EdgeOptions) -> Result<EdgeHandle, EdgeError> {
+    let EdgeOptions { addr, tls, tokens } = options;
     let local_addr = listener.local_addr().map_err(|source| EdgeError::Listen { addr, source })?;
     let ca_pem = tls.ca_pem().to_owned();
     let acceptor = TlsAcceptor::from(Arc::new(tls.into_server_config()?));

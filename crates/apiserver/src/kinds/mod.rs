@@ -58,7 +58,7 @@ use serde_json::Value;
 
 pub(crate) use self::errors::{Errors, shown};
 pub(crate) use self::metadata::{Flavour, validate_embedded_meta};
-pub(crate) use self::service_addresses::{Allocated, allocate, release, reserve};
+pub(crate) use self::service_addresses::{Allocated, allocate, release, reserve, restore};
 pub(crate) use self::warnings::warnings;
 use crate::registry::Resource;
 use crate::request::UserInfo;

@@ -37,6 +37,18 @@ pub(crate) fn reserve(server: &Server, ip: &str) {
     }
 }
 
+/// Takes what the services in the store hold.
+pub(crate) fn restore(server: &Server) {
+    let (_, items) = server.store.list("/services", "");
+    let mut used = server.allocated.lock().unwrap_or_else(PoisonError::into_inner);
+    for s in items {
+        let Ok(doc) = serde_json::from_slice::<Value>(&s.bytes) else { continue };
+        used.ips.extend(ip_of(&doc));
+        used.ports.extend(ports_of(&doc));
+        used.ports.extend(health_of(&doc));
+    }
+}
+
 /// What a write has taken. It goes back when the write does not come about; what the object gave up goes back when it does.
 #[must_use]
 pub(crate) struct Grant<'a> {

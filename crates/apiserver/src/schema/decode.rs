@@ -122,20 +122,23 @@ impl Schema {
     fn decode_struct(
         &self,
         id: StructId,
-        mut map: Map<String, Value>,
+        map: Map<String, Value>,
         path: &Path<'_>,
         findings: &mut Findings,
     ) -> Result<Map<String, Value>, WrongType> {
         let st = &self.structs[id];
         let mut out = Map::with_capacity(map.len().max(4));
-        let mut left = map.len();
-        for field in &st.fields {
-            if left == 0 {
-                break;
+        // The few keys that are there are brought into the order of the fields, not the many fields looked up.
+        let (mut known, mut unknown) = (Vec::with_capacity(map.len()), Vec::new());
+        for (name, value) in map {
+            match st.index.get(name.as_str()) {
+                Some(at) => known.push((*at, name, value)),
+                None => unknown.push((name, value)),
             }
-            let Some(value) = map.get_mut(&*field.name) else { continue };
-            left -= 1;
-            let value = std::mem::replace(value, Value::Null);
+        }
+        known.sort_unstable_by_key(|(at, ..)| *at);
+        for (at, name, value) in known {
+            let field = &st.fields[at];
             if value.is_null() {
                 continue;
             }
@@ -143,18 +146,14 @@ impl Schema {
             if field.omit_empty && !field.pointer && is_empty(&field.ty, &value) {
                 continue;
             }
-            out.insert(field.name.to_string(), value);
+            out.insert(name, value);
         }
-        if left > 0 {
-            for (name, value) in map {
-                if !st.index.contains_key(name.as_str()) {
-                    if !st.open {
-                        findings.unknown.push(path.key(&name).to_string());
-                    }
-                    if st.open || findings.keep_unknown {
-                        out.insert(name, value);
-                    }
-                }
+        for (name, value) in unknown {
+            if !st.open {
+                findings.unknown.push(path.key(&name).to_string());
+            }
+            if st.open || findings.keep_unknown {
+                out.insert(name, value);
             }
         }
         Ok(out)
@@ -240,12 +239,14 @@ impl Schema {
     }
 
     fn add_zeros_struct(&self, id: StructId, map: &mut Map<String, Value>) {
-        for field in &self.structs[id].fields {
+        let st = &self.structs[id];
+        for at in &st.walks.zeros {
+            let field = &st.fields[*at];
             match map.get_mut(&*field.name) {
                 // A list that is always written comes back from the store as none when it is empty.
                 Some(v) if v.as_array().is_some_and(Vec::is_empty) && always_written(field) => *v = zero_of_field(field),
                 Some(v) => {
-                    if let Some(inner) = super::load::struct_of(&field.ty) {
+                    if let Some(inner) = super::load::struct_of(&field.ty).filter(|id| self.structs[*id].walks.has_zeros) {
                         self.add_zeros_value(&field.ty, inner, v);
                     }
                 }
@@ -272,7 +273,7 @@ impl Schema {
 }
 
 /// Whether the wire form carries the field even when nobody set it.
-fn always_written(field: &Field) -> bool {
+pub(super) fn always_written(field: &Field) -> bool {
     if field.pointer {
         return !field.omit_empty && !field.omit_zero;
     }

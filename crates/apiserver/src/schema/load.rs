@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Field, ListType, Schema, StructId, StructType, Ty};
+use super::decode::always_written;
+use super::{Field, ListType, Schema, StructId, StructType, Ty, Walks};
 use crate::defaults;
 
 /// Both tables are part of the program: a malformed row is a bug that every test meets, so it panics.
@@ -22,6 +23,7 @@ pub(super) fn load(types: &str, defaults_table: &str) -> Schema {
                     fields: Vec::new(),
                     index: BTreeMap::new(),
                     has_defaults: false,
+                    walks: Walks::default(),
                     hook: defaults::hook(name),
                     open: false,
                     atomic,
@@ -41,29 +43,48 @@ pub(super) fn load(types: &str, defaults_table: &str) -> Schema {
         let at = *structs[id].index.get(c[1]).unwrap_or_else(|| panic!("defaults.tsv: {line}"));
         structs[id].fields[at].default = Some(serde_json::from_str(c[2]).unwrap_or_else(|_| panic!("defaults.tsv: {line}")));
     }
-    mark_defaults(&mut structs);
+    mark_walks(&mut structs);
     Schema { structs, by_name }
 }
 
-/// Marks every type that has defaults of its own or below.
-pub(crate) fn mark_defaults(structs: &mut [StructType]) {
+/// Marks every type that has something to fill in, of its own or below, and which of its fields.
+pub(crate) fn mark_walks(structs: &mut [StructType]) {
+    // A quantity gets its canonical form while being decoded, so it needs no walk.
+    let has_defaults = spread(structs, |s| s.hook.is_some() || s.fields.iter().any(|f| f.default.is_some()));
+    let has_zeros = spread(structs, |s| s.fields.iter().any(always_written));
+    for (i, s) in structs.iter_mut().enumerate() {
+        (s.has_defaults, s.walks.has_zeros) = (has_defaults[i], has_zeros[i]);
+        let fields = || s.fields.iter().enumerate();
+        s.walks.defaults = fields().filter(|(_, f)| f.default.is_some()).map(|(at, _)| at).collect();
+        s.walks.defaults_below = fields().filter_map(|(at, f)| Some((at, listed_struct(&f.ty).filter(|id| has_defaults[*id])?))).collect();
+        s.walks.zeros =
+            fields().filter(|(_, f)| always_written(f) || struct_of(&f.ty).is_some_and(|id| has_zeros[id])).map(|(at, _)| at).collect();
+    }
+}
+
+/// What holds of a type itself or of one below it.
+fn spread(structs: &[StructType], own: impl Fn(&StructType) -> bool) -> Vec<bool> {
+    let mut holds: Vec<bool> = structs.iter().map(own).collect();
     loop {
         let mut changed = false;
-        for i in 0..structs.len() {
-            if structs[i].has_defaults {
-                continue;
-            }
-            let own = structs[i].hook.is_some() || structs[i].fields.iter().any(|f| f.default.is_some());
-            let below = structs[i].fields.iter().any(|f| struct_of(&f.ty).is_some_and(|id| structs[id].has_defaults));
-            // A quantity gets its canonical form while being decoded, so it needs no walk.
-            if own || below {
-                structs[i].has_defaults = true;
+        for (i, s) in structs.iter().enumerate() {
+            if !holds[i] && s.fields.iter().any(|f| struct_of(&f.ty).is_some_and(|id| holds[id])) {
+                holds[i] = true;
                 changed = true;
             }
         }
         if !changed {
-            return;
+            return holds;
         }
+    }
+}
+
+/// The struct below lists (maps of structs carry no defaults in any built-in type).
+fn listed_struct(ty: &Ty) -> Option<StructId> {
+    match ty {
+        Ty::Struct(id) => Some(*id),
+        Ty::List(t) => listed_struct(t),
+        _ => None,
     }
 }
 

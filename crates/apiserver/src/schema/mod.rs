@@ -6,7 +6,7 @@
 pub mod decode;
 mod load;
 
-pub(crate) use load::mark_defaults;
+pub(crate) use load::mark_walks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -103,12 +103,27 @@ pub struct StructType {
     pub index: BTreeMap<Arc<str>, usize>,
     /// Defaults below this type, itself included: a walk may skip the rest.
     pub has_defaults: bool,
+    /// Which fields walks have to look at.
+    pub walks: Walks,
     /// Defaults with a condition.
     pub hook: Option<crate::defaults::Hook>,
     /// Unknown fields stay.
     pub open: bool,
     /// Server-side apply takes it as a whole.
     pub atomic: bool,
+}
+
+/// The fields of a type that a walk has to look at, by position: of the forty fields of a pod's spec, few have anything to fill in.
+#[derive(Debug, Clone, Default)]
+pub struct Walks {
+    /// Those with a default.
+    pub defaults: Vec<usize>,
+    /// Those with defaults below, and the type there.
+    pub defaults_below: Vec<(usize, StructId)>,
+    /// Those that the wire form always carries, or that have such fields below.
+    pub zeros: Vec<usize>,
+    /// Whether there are any of these, here or below.
+    pub has_zeros: bool,
 }
 
 impl StructType {

@@ -1,5 +1,5 @@
-//! Watches. A watch holds no buffer of its own: it reads the log from its position, so a slow reader costs nothing and is told (410)
-//! when what it has not read yet is forgotten.
+//! Watches. A watch holds no lines: it reads the log from its position and encodes an event when somebody takes it, so a slow reader
+//! costs a few references, and is told (410) when what it has not read yet is forgotten.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::selector::fields::FieldSelector;
 use crate::selector::labels::LabelSelector;
 use crate::status::ApiError;
 
-/// Most events taken from the log at once.
-const BATCH: usize = 256;
+/// Most events taken from the log at once. While they wait for the reader, they keep the versions that they name in memory.
+const BATCH: usize = 64;
 /// A watch that ends gets its last bookmark this long before.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
@@ -99,7 +99,9 @@ pub fn error_line(e: &ApiError) -> Bytes {
 struct Running {
     store: Arc<Store>,
     plan: Plan,
-    ready: VecDeque<Bytes>,
+    initial: std::vec::IntoIter<Arc<Stored>>,
+    /// Taken from the log and not shown yet.
+    taken: VecDeque<Arc<Event>>,
     deadline: Instant,
     next_bookmark: Option<Instant>,
     over: bool,
@@ -108,15 +110,6 @@ struct Running {
 impl Store {
     /// Starts a watch.
     pub fn start_watch(self: &Arc<Self>, mut plan: Plan) -> WatchStream {
-        let mut ready = VecDeque::new();
-        for s in std::mem::take(&mut plan.initial) {
-            let object = plan.view.object(&s);
-            ready.push_back(line("ADDED", &object));
-        }
-        if let Some(rv) = plan.initial_bookmark {
-            let object = plan.view.bookmark(rv, true);
-            ready.push_back(line("BOOKMARK", &object));
-        }
         let store = self.clone();
         let start = async move {
             let now = Instant::now();
@@ -125,7 +118,8 @@ impl Store {
                 let last = deadline.checked_sub(LAST_BOOKMARK).filter(|t| *t > now).unwrap_or(deadline);
                 (now + every).min(last)
             });
-            Running { store, plan, ready, deadline, next_bookmark, over: false }
+            let initial = std::mem::take(&mut plan.initial).into_iter();
+            Running { store, plan, initial, taken: VecDeque::new(), deadline, next_bookmark, over: false }
         };
         let stream = futures::stream::once(start);
         Box::pin(futures::StreamExt::flat_map(stream, |running| {
@@ -136,12 +130,27 @@ impl Store {
 
 impl Running {
     async fn next(&mut self) -> Option<Bytes> {
+        if let Some(s) = self.initial.next() {
+            let object = self.plan.view.object(&s);
+            return Some(line("ADDED", &object));
+        }
+        if let Some(rv) = self.plan.initial_bookmark.take() {
+            let object = self.plan.view.bookmark(rv, true);
+            return Some(line("BOOKMARK", &object));
+        }
         loop {
-            if let Some(line) = self.ready.pop_front() {
-                return Some(line);
+            let had_some = !self.taken.is_empty();
+            while let Some(e) = self.taken.pop_front() {
+                if let Some(line) = self.show(&e) {
+                    return Some(line);
+                }
             }
             if self.over {
                 return None;
+            }
+            // Others get a turn between batches of which nothing is shown.
+            if had_some {
+                tokio::task::yield_now().await;
             }
             // Seen before reading, so that nothing committed in between is slept through.
             self.plan.alarm.borrow_and_update();
@@ -150,16 +159,8 @@ impl Running {
                 return Some(error_line(&ApiError::expired("The resourceVersion for the provided watch is too old.")));
             };
             self.plan.position = position;
-            for e in &events {
-                if let Some(line) = self.show(e) {
-                    self.ready.push_back(line);
-                }
-            }
             if !events.is_empty() {
-                // Others get a turn between batches.
-                if self.ready.is_empty() {
-                    tokio::task::yield_now().await;
-                }
+                self.taken.extend(events);
                 continue;
             }
             let far = self.deadline;
@@ -172,14 +173,14 @@ impl Running {
                     }
                 }
                 () = tokio::time::sleep_until(self.next_bookmark.unwrap_or(far)), if self.next_bookmark.is_some() => {
-                    let object = self.plan.view.bookmark(rv, false);
-                    self.ready.push_back(line("BOOKMARK", &object));
                     let now = Instant::now();
                     self.next_bookmark = self.plan.bookmarks.and_then(|every| {
                         let last = self.deadline.checked_sub(LAST_BOOKMARK)?;
                         let next = (now + every).min(last);
                         (next > now).then_some(next)
                     });
+                    let object = self.plan.view.bookmark(rv, false);
+                    return Some(line("BOOKMARK", &object));
                 }
                 () = tokio::time::sleep_until(self.deadline) => self.over = true,
             }
@@ -202,8 +203,13 @@ impl Running {
         // Left the selection: the last state that was in it, at the revision of the change.
         if kind == "DELETED" && !e.deleted {
             let old = e.old.as_ref()?;
-            let moved =
-                Stored { key: old.key.clone(), bytes: with_rv(&old.bytes, e.rv), labels: old.labels.clone(), fields: old.fields.clone() };
+            let moved = Stored {
+                rv: e.rv,
+                key: old.key.clone(),
+                bytes: with_rv(&old.bytes, e.rv),
+                labels: old.labels.clone(),
+                fields: old.fields.clone(),
+            };
             let object = self.plan.view.object(&moved);
             return Some(line(kind, &object));
         }

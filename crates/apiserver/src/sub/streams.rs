@@ -75,7 +75,7 @@ pub(super) fn log(call: &Call<'_>) -> Result<Response, ApiError> {
     let pod = pod(call, name)?;
     container(call, &pod, name)?;
     if json::text(&pod, "spec.nodeName").is_empty() {
-        return Ok(Response { status: StatusCode::NO_CONTENT, headers: http::HeaderMap::new(), body: Body::Full(bytes::Bytes::new()) });
+        return Ok(Response::new(StatusCode::NO_CONTENT, http::HeaderMap::new(), Body::Full(bytes::Bytes::new())));
     }
     let container = match call.query.get("container") {
         "" => json::list(&pod["spec"], "containers").first().map_or("", |c| json::text(c, "name")),

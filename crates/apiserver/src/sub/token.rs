@@ -9,7 +9,7 @@ use crate::json;
 use crate::meta;
 use crate::read::object_response;
 use crate::request::{Response, UserInfo};
-use crate::server::Call;
+use crate::server::{Call, Server};
 use crate::status::{ApiError, Cause};
 use crate::write::{read_body, write_options};
 
@@ -60,17 +60,7 @@ pub(crate) fn issue(call: &mut Call<'_>) -> Result<Response, ApiError> {
         uid: json::text(&account, "metadata.uid").to_owned(),
         groups: vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{ns}"), "system:authenticated".into()],
     };
-    {
-        let mut tokens = server.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.retain(|_, (_, t)| t.is_none_or(|t| t > now));
-        if tokens.len() >= LIMIT {
-            let first = tokens.iter().filter_map(|(k, (_, t))| t.map(|t| (t, k.clone()))).min().map(|(_, k)| k);
-            if let Some(k) = first {
-                tokens.remove(&k);
-            }
-        }
-        tokens.insert(token.clone(), (user, Some(until)));
-    }
+    remember(&server, &token, user, now, until);
     let spec = json::object_mut(&mut doc, "spec");
     spec.entry("audiences").or_insert_with(|| json!([crate::reviews::AUDIENCE]));
     spec.entry("boundObjectRef").or_insert(Value::Null);
@@ -84,4 +74,20 @@ pub(crate) fn issue(call: &mut Call<'_>) -> Result<Response, ApiError> {
         "status": {"token": token, "expirationTimestamp": meta::seconds(until)},
     });
     object_response(call, StatusCode::CREATED, answer)
+}
+
+/// Makes a token known, and forgets those that have expired.
+fn remember(server: &Server, token: &str, user: UserInfo, now: jiff::Timestamp, until: jiff::Timestamp) {
+    let _turn = server.my_turn();
+    let mut tokens = server.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut gone: Vec<String> = tokens.iter().filter(|(_, (_, t))| t.is_some_and(|t| t <= now)).map(|(k, _)| k.clone()).collect();
+    if tokens.len() - gone.len() >= LIMIT {
+        gone.extend(tokens.iter().filter_map(|(k, (_, t))| t.filter(|t| *t > now).map(|t| (t, k.clone()))).min().map(|(_, k)| k));
+    }
+    for k in gone {
+        tokens.remove(&k);
+        server.store.keep_token(&k, None);
+    }
+    server.store.keep_token(token, Some((user.clone(), until)));
+    tokens.insert(token.to_owned(), (user, Some(until)));
 }

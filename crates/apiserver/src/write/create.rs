@@ -1,17 +1,19 @@
 //! POST of an object.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Target, WriteOptions, check_namespace, commit, decode_body, read_object, write_options};
+use super::{Target, WriteOptions, check_namespace, commit_stored, decode_body, read_object, write_options};
 use crate::admission;
 use crate::apply::managed;
 use crate::custom;
 use crate::kinds::{self, Env, Errors};
-use crate::read::object_response;
+use crate::read::written_response;
 use crate::registry::Generation;
 use crate::request::Response;
-use crate::server::{Call, key};
+use crate::server::{Call, Server, Turn, key};
 use crate::status::ApiError;
 use crate::{json, meta};
 
@@ -25,26 +27,30 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let body = read_object(call.req, &target.served.kind)?;
     let mut doc = decode_body(call, &target, body, opts.validation)?;
     check_namespace(call, &mut doc)?;
-    let _turn = call.server.my_turn();
-    let doc = create_document(call, &target, doc, &opts, managed::Op::Update)?;
-    object_response(call, StatusCode::CREATED, target.answer(doc))
+    let server = call.server.clone();
+    let mut turn = None;
+    let doc = create_document(call, &server, &mut turn, &target, doc, &opts, managed::Op::Update)?;
+    drop(turn);
+    written_response(call, StatusCode::CREATED, &target, doc)
 }
 
-/// Everything from a decoded document to the stored one. The caller holds the turn.
-pub(crate) fn create_document(
+/// Everything from a decoded document to the stored one. Where the caller has no turn yet, it is taken only for the end: what a new object
+/// must look like does not depend on other writers.
+pub(crate) fn create_document<'s>(
     call: &mut Call<'_>,
+    server: &'s Arc<Server>,
+    turn: &mut Option<Turn<'s>>,
     target: &Target,
     mut doc: Value,
     opts: &WriteOptions,
     op: managed::Op<'_>,
 ) -> Result<Value, ApiError> {
-    let server = call.server.clone();
     let r = target.stored.clone();
     let given_rv = json::text(&doc, "metadata.resourceVersion").to_owned();
     let ns = call.namespace().to_owned();
-    admission::namespace::check(&server, &target.served, &ns, json::text(&doc, "metadata.name"))?;
+    admission::namespace::check(server, &target.served, &ns, json::text(&doc, "metadata.name"))?;
     let env = Env {
-        server: &server,
+        server,
         now: server.options.clock.now(),
         namespace: &ns,
         warnings: Default::default(),
@@ -67,7 +73,7 @@ pub(crate) fn create_document(
     admission::mutate(&env, target, &mut doc, None)?;
     let name = json::text(&doc, "metadata.name").to_owned();
     (rules.settle)(&mut doc, None, &env).map_err(|causes| target.invalid(&name, &causes))?;
-    let grant = kinds::allocate(&server, &r, &mut doc, None)?;
+    let grant = kinds::allocate(server, &r, &mut doc, None)?;
     kinds::features::drop_disabled(&r, &mut doc, None);
     (rules.prepare_create)(&mut doc, &env);
     finish(target, &mut doc);
@@ -85,6 +91,17 @@ pub(crate) fn create_document(
     if !matches!(given_rv.as_str(), "" | "0") {
         return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
+    admission::validate(&env, target, &doc, None)?;
+    // What is read from the store is filled in anew: defaults that follow from what the strategy set come now.
+    target.schema.schema().apply_defaults(target.schema.root(), &mut doc);
+    finish(target, &mut doc);
+    managed::put(&mut doc, owned);
+
+    if turn.is_none() {
+        *turn = Some(server.my_turn());
+        // The namespace may have begun to end meanwhile.
+        admission::namespace::check(server, &target.served, &ns, &name)?;
+    }
     let mut name = name;
     let log = r.storage_key();
     if generated {
@@ -96,10 +113,9 @@ pub(crate) fn create_document(
             doc["metadata"]["name"] = name.as_str().into();
         }
     }
-    admission::validate(&env, target, &doc, None)?;
     let charge = admission::quota::check(&env, target, &doc, None)?;
     let prefix = json::text(&doc, "metadata.generateName");
-    if let Some((_, there)) = super::load(&server, &r, &key(&ns, &name)) {
+    if let Some((_, there)) = super::load(server, &r, &key(&ns, &name)) {
         let mut e = ApiError::already_exists(&target.served, &name);
         if there["metadata"].get("deletionTimestamp").is_some() {
             e.message = format!("object is being deleted: {}", e.message);
@@ -110,17 +126,15 @@ pub(crate) fn create_document(
         }
         return Err(e);
     }
-    // What is read from the store is filled in anew: defaults that follow from what the strategy set come now.
-    target.schema.schema().apply_defaults(target.schema.root(), &mut doc);
-    finish(target, &mut doc);
-    managed::put(&mut doc, owned);
     call.warnings.extend(env.warnings.take());
     if opts.dry_run {
         return Ok(doc);
     }
     grant.settle();
-    charge.settle(&server);
-    Ok(commit(&server, &r, &key(&ns, &name), doc, false))
+    charge.settle(server);
+    let (doc, stored) = commit_stored(server, &r, &key(&ns, &name), doc, false);
+    call.stored = Some(stored);
+    Ok(doc)
 }
 
 /// Name, uid, times, generation. Returns whether the name was generated.

@@ -6,6 +6,7 @@ pub(crate) mod delete;
 pub(crate) mod patch;
 pub(crate) mod update;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,11 +19,13 @@ use crate::schema::decode::{Findings, WrongType};
 use crate::selector::fields;
 use crate::server::{Call, SchemaRef, Server};
 use crate::status::{ApiError, Cause};
-use crate::store::Stored;
+use crate::store::{Stored, labels_of};
 use crate::{convert, json};
 
 /// Largest body (`MaxRequestBodyBytes`).
 pub(crate) const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// How much memory for encoding a thread keeps.
+const SCRATCH_LIMIT: usize = 64 * 1024;
 /// Longest field manager name.
 const MANAGER_LIMIT: usize = 128;
 
@@ -400,17 +403,36 @@ pub(crate) fn check_namespace(call: &Call<'_>, doc: &mut Value) -> Result<(), Ap
 /// Makes the stored form of a document at a revision.
 pub(crate) fn stored(r: &Resource, key: &str, doc: &mut Value, rv: u64) -> Stored {
     doc["metadata"]["resourceVersion"] = rv.to_string().into();
-    let bytes = serde_json::to_vec(doc).expect("a document of strings, numbers and maps always encodes");
-    let labels = json::object(doc, "metadata.labels")
-        .map(|m| m.iter().map(|(k, v)| (Box::from(k.as_str()), Box::from(v.as_str().unwrap_or("")))).collect())
-        .unwrap_or_default();
+    let bytes = encoded(doc);
+    let labels = labels_of(doc);
     let fields = if r.custom { fields::custom_values(&r.selectable, doc) } else { fields::values(&r.storage_key(), doc) };
-    Stored { key: Arc::from(key), bytes: Bytes::from(bytes), labels, fields }
+    Stored { rv, key: Arc::from(key), bytes, labels, fields }
+}
+
+/// The encoded document, in a piece of memory of just its size: most of the server's memory are such pieces.
+fn encoded(doc: &Value) -> Bytes {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        serde_json::to_writer(&mut *scratch, doc).expect("a document of strings, numbers and maps always encodes");
+        let bytes = Bytes::copy_from_slice(scratch);
+        if scratch.capacity() > SCRATCH_LIMIT {
+            scratch.shrink_to(SCRATCH_LIMIT);
+        }
+        bytes
+    })
 }
 
 /// Commits a document and returns it with its resourceVersion. The caller holds the turn.
-pub(crate) fn commit(server: &Server, r: &Resource, key: &str, mut doc: Value, deleted: bool) -> Value {
-    server.store.commit(&r.storage_key(), r, deleted, |rv| {
+pub(crate) fn commit(server: &Server, r: &Resource, key: &str, doc: Value, deleted: bool) -> Value {
+    commit_stored(server, r, key, doc, deleted).0
+}
+
+/// Commits a document and returns it with its resourceVersion, and what is stored of it. The caller holds the turn.
+pub(crate) fn commit_stored(server: &Server, r: &Resource, key: &str, mut doc: Value, deleted: bool) -> (Value, Arc<Stored>) {
+    let kept = server.store.commit(&r.storage_key(), r, deleted, |rv| {
         if r.hub.is_none() || !r.custom {
             return stored(r, key, &mut doc, rv);
         }
@@ -419,7 +441,7 @@ pub(crate) fn commit(server: &Server, r: &Resource, key: &str, mut doc: Value, d
         stored(r, key, &mut kept, rv)
     });
     crate::kinds::committed(server, r, &doc, deleted);
-    doc
+    (doc, kept)
 }
 
 /// The stored document of a key.

@@ -1,5 +1,7 @@
 //! PATCH: JSON patch, merge patch, strategic merge patch, server-side apply.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::Value;
 
@@ -10,9 +12,9 @@ use crate::go_text;
 use crate::go_value;
 use crate::json;
 use crate::patch;
-use crate::read::object_response;
+use crate::read::written_response;
 use crate::request::Response;
-use crate::server::Call;
+use crate::server::{Call, Server, Turn};
 use crate::status::{ApiError, Cause};
 
 /// Most operations of a JSON patch.
@@ -59,18 +61,19 @@ pub(crate) fn patch(call: &mut Call<'_>) -> Result<Response, ApiError> {
         return Err(ApiError::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {}", super::BODY_LIMIT)));
     }
     let server = call.server.clone();
-    let _turn = server.my_turn();
+    let mut turn = Some(server.my_turn());
     let name = call.route.name.unwrap_or("").to_owned();
     let old = load(&server, &target.stored, &call.key(&name)).map(|(_, d)| d);
     if kind == Kind::Apply {
-        let (doc, created) = apply_patch(call, &target, old, &opts)?;
+        let (doc, created) = apply_patch(call, &server, &mut turn, &target, old, &opts)?;
         let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-        return object_response(call, status, target.answer(doc));
+        return written_response(call, status, &target, doc);
     }
     let Some(old) = old else { return Err(ApiError::not_found(&target.served, &name)) };
     let doc = changed_document(call, &target, &old, kind, opts.validation)?;
     let doc = change(call, &target, &old, doc, &opts, managed::Op::Update, false)?;
-    object_response(call, StatusCode::OK, target.answer(doc))
+    drop(turn);
+    written_response(call, StatusCode::OK, &target, doc)
 }
 
 /// Applies a patch that is no apply to a stored document and decodes the outcome.
@@ -242,7 +245,14 @@ fn as_converted(text: String) -> String {
 }
 
 /// Server-side apply. Returns the stored document and whether it was created.
-fn apply_patch(call: &mut Call<'_>, target: &Target, old: Option<Value>, opts: &WriteOptions) -> Result<(Value, bool), ApiError> {
+fn apply_patch<'s>(
+    call: &mut Call<'_>,
+    server: &'s Arc<Server>,
+    turn: &mut Option<Turn<'s>>,
+    target: &Target,
+    old: Option<Value>,
+    opts: &WriteOptions,
+) -> Result<(Value, bool), ApiError> {
     let body = read_apply(&call.req.body)?;
     let mut config = body.doc;
     let name = call.route.name.unwrap_or("").to_owned();
@@ -272,7 +282,7 @@ fn apply_patch(call: &mut Call<'_>, target: &Target, old: Option<Value>, opts: &
         // Only a conflict could come of it, and there is nothing to be in conflict with.
         meta.shift_remove("resourceVersion");
         check_namespace(call, &mut doc)?;
-        let doc = super::create::create_document(call, target, doc, opts, managed::Op::Apply(&merged.owned))?;
+        let doc = super::create::create_document(call, server, turn, target, doc, opts, managed::Op::Apply(&merged.owned))?;
         return Ok((doc, true));
     };
     if !given_rv.is_empty() && given_rv != json::text(&old, "metadata.resourceVersion") {

@@ -4,13 +4,13 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::create::finish;
-use super::{Target, WriteOptions, check_namespace, commit, decode_body, load, read_object, write_options};
+use super::{Target, WriteOptions, check_namespace, commit_stored, decode_body, load, read_object, write_options};
 use crate::admission;
 use crate::apply::managed;
 use crate::custom;
 use crate::json;
 use crate::kinds::{self, Env, Errors};
-use crate::read::object_response;
+use crate::read::written_response;
 use crate::registry::Generation;
 use crate::request::Response;
 use crate::server::Call;
@@ -28,7 +28,8 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
     check_name(call, &doc)?;
     check_namespace(call, &mut doc)?;
     let name = call.route.name.unwrap_or("").to_owned();
-    let _turn = call.server.my_turn();
+    let server = call.server.clone();
+    let mut turn = Some(server.my_turn());
     let Some((_, old)) = load(call.server, &target.stored, &call.key(&name)) else {
         if kinds::rules(&target.stored).create_on_update && call.route.subresource.is_none() {
             if !json::text(&doc, "metadata.uid").is_empty() {
@@ -40,8 +41,8 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
                 ));
             }
             json::put(&mut doc["metadata"], "resourceVersion", None);
-            let doc = super::create::create_document(call, &target, doc, &opts, managed::Op::Update)?;
-            return object_response(call, StatusCode::CREATED, target.answer(doc));
+            let doc = super::create::create_document(call, &server, &mut turn, &target, doc, &opts, managed::Op::Update)?;
+            return written_response(call, StatusCode::CREATED, &target, doc);
         }
         return Err(ApiError::not_found(&target.served, &name));
     };
@@ -58,7 +59,8 @@ pub(crate) fn update(call: &mut Call<'_>) -> Result<Response, ApiError> {
         ));
     }
     let doc = change(call, &target, &old, doc, &opts, managed::Op::Update, true)?;
-    object_response(call, StatusCode::OK, target.answer(doc))
+    drop(turn);
+    written_response(call, StatusCode::OK, &target, doc)
 }
 
 /// Where the reference keeps an object.
@@ -205,7 +207,9 @@ pub(crate) fn change(
         super::delete::remove(&server, &r, &k, old.clone());
         return Ok(doc);
     }
-    Ok(commit(&server, &r, &k, doc, false))
+    let (doc, stored) = commit_stored(&server, &r, &k, doc, false);
+    call.stored = Some(stored);
+    Ok(doc)
 }
 
 /// Puts back what a writer may not change: system metadata, and the half of the object that the path does not name.

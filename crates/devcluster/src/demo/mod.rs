@@ -94,9 +94,10 @@ pub async fn run_demo(demo: Demo, api: Api, limit: Option<Duration>, live: bool)
     let mut screen = Screen::new(live);
     screen.line(&format!("Applied {} objects of the demo; waiting for its Deployments:", demo.manifests().len()));
     let mut deployments = Follow::new(api.clone(), &format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments"));
-    let mut pods = Follow::new(api, &format!("/api/v1/namespaces/{NAMESPACE}/pods"));
+    let mut pods = Follow::new(api.clone(), &format!("/api/v1/namespaces/{NAMESPACE}/pods"));
     let deadline = limit.map(|limit| started + limit);
     loop {
+        api.settled().await;
         screen.show(&progress.lines(started.elapsed()));
         if progress.complete() {
             screen.line(&format!("All Deployments are complete after {:.1} s.", started.elapsed().as_secs_f64()));
