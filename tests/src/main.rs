@@ -45,7 +45,13 @@ enum Command {
     /// The hands-on story, with real kubectl: on the local control plane, or on what KUBEBUILDER_ASSETS or EVENKEEL_TEST_KUBECONFIG name.
     Handson(Handson),
     /// kubectl as a person uses it, every command of it, where the hands-on story can be told.
-    Kubectl(Usage),
+    Kubectl {
+        #[command(flatten)]
+        usage: Usage,
+        /// The story of Helm beside it.
+        #[arg(long)]
+        with_helm: bool,
+    },
     /// Helm with a small chart, where the hands-on story can be told.
     Helm(Usage),
     /// Two managers take turns on one server: what the second finds causes no write, and the stories end as recorded.
@@ -273,7 +279,10 @@ fn main() -> ExitCode {
         Command::Corpus(flags) => converse(&flags),
         Command::AlterCorpus(flags) => alter_corpus(&flags),
         Command::Handson(flags) => tell(&flags),
-        Command::Kubectl(flags) => tell_usage("kubectl", &usage::GROUPS, &flags),
+        Command::Kubectl { usage: flags, with_helm: false } => tell_usage("kubectl", &usage::GROUPS, &flags),
+        Command::Kubectl { usage: flags, with_helm: true } => {
+            tell_usage("kubectl", &[&usage::HELM[..], &usage::GROUPS[..]].concat(), &flags)
+        }
         Command::Helm(flags) => tell_usage("helm", &usage::HELM, &flags),
         Command::Takeover(flags) => take_over(&flags),
         Command::Load(flags) => make_load(flags),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kinds::own_objects::put as put_own;
+use crate::kinds::own_objects;
 use crate::meta;
 use crate::server::{Server, key};
 use crate::write;
@@ -55,21 +55,21 @@ fn tabled(server: &Server) {
         let doc: Value = serde_json::from_str(line).expect("the table holds an object a line");
         let (group, version) = crate::json::text(&doc, "apiVersion").split_once('/').unwrap_or_default();
         let plural = format!("{}s", crate::json::text(&doc, "kind").to_lowercase());
-        put_own(server, group, version, &plural, doc.clone());
+        own_objects::put_missing(server, group, version, &plural, doc.clone());
     }
     let (network, prefix) = server.options.service_cidr;
     let ready = json!({"type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready"});
     let range = json!({
         "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [format!("{network}/{prefix}")]}, "status": {"conditions": [ready]},
     });
-    put_own(server, "networking.k8s.io", "v1", "servicecidrs", range);
+    own_objects::put_missing(server, "networking.k8s.io", "v1", "servicecidrs", range);
     if let Some((addr, port)) = server.options.advertise {
         let labels = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
         let endpoints = json!({
             "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
             "subsets": [{"addresses": [{"ip": addr.to_string()}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
         });
-        put_own(server, "", "v1", "endpoints", endpoints);
+        put(server, "", "v1", "endpoints", endpoints);
     }
 }
 
@@ -127,13 +127,13 @@ fn put(server: &Server, group: &str, version: &str, plural: &str, mut doc: Value
     write::commit(server, &r, &k, doc, false);
 }
 
-/// Key of the Service and of the EndpointSlice that lead to the server.
+/// Key of the Service, the EndpointSlice and the Endpoints that lead to the server.
 const KUBERNETES: &str = "default/kubernetes";
 
 /// Brings where the server is reached up to date; whether anything changed.
 fn follow(there: &mut Value, wanted: &Value) -> bool {
     let before = there.clone();
-    for path in ["/spec/ports", "/endpoints", "/ports"] {
+    for path in ["/spec/ports", "/endpoints", "/ports", "/subsets"] {
         if let (Some(have), Some(want)) = (there.pointer_mut(path), wanted.pointer(path)) {
             *have = want.clone();
         }

@@ -120,10 +120,15 @@ fn every_resource_leads_to_the_schema_of_its_kind() {
 }
 
 #[test]
-fn documents_are_refused_to_clients_that_read_protobuf_only() {
+fn the_second_version_is_written_in_protobuf_where_that_is_asked_for() {
     let server = server();
-    let protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    assert_eq!(get(&server, "/openapi/v2", protobuf).status, 406);
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let answer = get(&server, "/openapi/v2", protobuf);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["content-type"], "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    // Field 1 of the document: its version, three letters long.
+    assert!(answer.bytes().expect("whole").starts_with(b"\x0a\x032.0"));
+    assert_eq!(get(&server, "/openapi/v3/apis/apps/v1", protobuf).status, 406);
     assert_eq!(get(&server, "/openapi/v3/apis/none/v1", "application/json").status, 404);
 }
 

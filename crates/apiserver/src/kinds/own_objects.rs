@@ -27,6 +27,13 @@ pub(crate) fn put(server: &Server, group: &str, version: &str, plural: &str, mut
     write::commit(server, &r, &k, doc, false);
 }
 
+/// The same, unless there is one of that name: after a restart with a data file.
+pub(crate) fn put_missing(server: &Server, group: &str, version: &str, plural: &str, doc: Value) {
+    if !exists(server, group, version, plural, json::text(&doc, "metadata.name")) {
+        put(server, group, version, plural, doc);
+    }
+}
+
 fn remove(server: &Server, group: &str, version: &str, plural: &str, name: &str) {
     let r = server.registry.get(group, version, plural).expect("a built-in resource");
     if let Some((_, doc)) = load(server, &r, name) {

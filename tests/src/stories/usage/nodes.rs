@@ -82,7 +82,11 @@ fn processes() -> Vec<Use> {
             .says("[pod/two/main] pod two runs")
             .says("[pod/two/side] pod two runs")
             .local(KUBELET),
-        using("no logs", "logs two -c side --tail=0").is("").local(KUBELET),
+        using("the beginning of logs, and none", "logs two -c side --limit-bytes=7")
+            .is("pod two")
+            .then("logs two -c side --tail=0")
+            .is("")
+            .local(KUBELET),
         using("logs of an earlier life", "logs two -c side --previous").refused("previous terminated container \"side\" in pod \"two\" not found").local(KUBELET),
         using("logs of a container that is none", "logs two -c other").refused("error: container other is not valid for pod two out of: main, side"),
         using("logs of a container that waits", "run stuck --image=registry.invalid/app:1")
