@@ -98,7 +98,7 @@ impl Cluster {
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
         let mut kept = Kept::open(options.data.as_deref())?;
         // The server names its address, so the port comes first.
-        let (listener, addr) = listen(options.port, kept.port).await?;
+        let (listener, addr) = listen(options.port, kept.port)?;
         let server = kept.server(server_options(&options, addr.port())?, addr.port()).await?;
         let Kept { identity: tls, token, .. } = kept;
         let tokens = Tokens::from([(token.clone(), UserInfo::admin())]);
@@ -164,14 +164,14 @@ impl Cluster {
 }
 
 /// Listens on the port that was asked for, or on the first free one: that of the control plane which had the data file before comes first.
-async fn listen(asked: Option<u16>, kept: Option<u16>) -> Result<(TcpListener, SocketAddr), StartError> {
+fn listen(asked: Option<u16>, kept: Option<u16>) -> Result<(TcpListener, SocketAddr), StartError> {
     let tries: Vec<u16> = match asked {
         Some(port) => vec![port],
         None => kept.into_iter().chain(DEFAULT_PORT..DEFAULT_PORT + PORTS_TRIED).collect(),
     };
     for port in tries {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        match bind(wanted).await {
+        match bind(wanted) {
             Ok(listener) => {
                 let addr = listener.local_addr().map_err(|source| EdgeError::Listen { addr: wanted, source })?;
                 return Ok((listener, addr));

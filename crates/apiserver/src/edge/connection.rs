@@ -82,7 +82,8 @@ pub(super) async fn serve(stream: TlsStream<Stalling<TcpStream>>, front: Arc<Fro
 
 fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).pipeline_flush(true);
+    // No `pipeline_flush`: it would let the buffer of an answer grow without a bound while the peer takes nothing.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
     builder
         .http2()
         .timer(TokioTimer::new())

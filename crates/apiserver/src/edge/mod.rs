@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +28,11 @@ use crate::Server;
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// Most connections at once; further ones wait in the listen queue. Above the 10,000 idle ones that a test opens.
 const CONNECTION_LIMIT: usize = 20_000;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// What the system keeps of written bytes that a peer does not take, per connection. Left to itself it would take megabytes for each
+/// watch that nobody reads; these learn sooner that they are too slow.
+const SEND_BUFFER: u32 = 256 * 1024;
 /// How long a peer may take for its TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long connections may take to end their answers once the server stops.
@@ -113,15 +118,24 @@ impl Drop for EdgeHandle {
 /// # Errors
 /// [`EdgeError::AddressInUse`] when another process has the port.
 pub async fn serve(server: Arc<Server>, options: EdgeOptions) -> Result<EdgeHandle, EdgeError> {
-    serve_on(bind(options.addr).await?, server, options)
+    serve_on(bind(options.addr)?, server, options)
 }
 
 /// Listens on an address, for [`serve_on`]: so that the port is known before there is a server.
 ///
 /// # Errors
 /// [`EdgeError::AddressInUse`] when another process has the port.
-pub async fn bind(addr: SocketAddr) -> Result<TcpListener, EdgeError> {
-    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
+pub fn bind(addr: SocketAddr) -> Result<TcpListener, EdgeError> {
+    let listen = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A port that was just left can be taken at once; on Windows the option means something else.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => EdgeError::AddressInUse { addr },
         _ => EdgeError::Listen { addr, source },
     })
