@@ -10,6 +10,7 @@ use evenkeel_tests::behaviours::in_process;
 use evenkeel_tests::behaviours::player::PlayOptions;
 use evenkeel_tests::behaviours::run::{JOBS, run};
 use evenkeel_tests::behaviours::story::{Choice, Story, read_stories};
+use evenkeel_tests::clients;
 use evenkeel_tests::corpus;
 use evenkeel_tests::corpus::conversation::{Conversation, read_conversations};
 use evenkeel_tests::load::{self, Load};
@@ -54,6 +55,9 @@ enum Command {
     },
     /// Helm with a small chart, where the hands-on story can be told.
     Helm(Usage),
+    /// The story of clients that others wrote: the Python client, kube-rs and kube-lease-manager. On the local control plane, or on the
+    /// cluster that EVENKEEL_TEST_KUBECONFIG names.
+    Clients,
     /// Two managers take turns on one server: what the second finds causes no write, and the stories end as recorded.
     Takeover(Takeover),
     /// Loads an API server and prints one figure set; `cargo xtask bench apiserver` calls it.
@@ -284,6 +288,7 @@ fn main() -> ExitCode {
             tell_usage("kubectl", &[&usage::HELM[..], &usage::GROUPS[..]].concat(), &flags)
         }
         Command::Helm(flags) => tell_usage("helm", &usage::HELM, &flags),
+        Command::Clients => tell_of_clients(),
         Command::Takeover(flags) => take_over(&flags),
         Command::Load(flags) => make_load(flags),
     };
@@ -432,6 +437,24 @@ fn tell(flags: &Handson) -> Outcome {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (_, failed) = runtime.block_on(handson::tell(&options))?;
+    if failed == 0 {
+        std::fs::remove_dir_all(&options.folder)?;
+    } else {
+        println!("Logs: {}", options.folder.display());
+    }
+    Ok(failed == 0)
+}
+
+fn tell_of_clients() -> Outcome {
+    let here = std::env::current_exe()?;
+    let target = here.ancestors().nth(2).ok_or("the program lies in no build folder")?;
+    let options = clients::Options {
+        kubeconfig: std::env::var_os("EVENKEEL_TEST_KUBECONFIG").map(PathBuf::from),
+        modules: std::env::var_os("EVENKEEL_PYTHON_MODULES").map(PathBuf::from),
+        folder: target.join("stories").join(format!("clients-{}", std::process::id())),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (_, failed) = runtime.block_on(clients::tell(&options))?;
     if failed == 0 {
         std::fs::remove_dir_all(&options.folder)?;
     } else {

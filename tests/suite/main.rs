@@ -1,10 +1,13 @@
 //! Stories, recorded behaviours and recorded conversations, as tests.
 
+mod bad_connections;
 mod bad_input;
+mod bad_requests;
 mod black_box;
 mod corpus;
 mod killed;
 mod process;
+mod raw;
 mod tap;
 mod whole_manager;
 

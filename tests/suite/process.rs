@@ -12,9 +12,14 @@ use evenkeel_tests::transport::{Https, Transport, Trust};
 
 /// The binary `evenkeel` of this build.
 pub fn binary() -> PathBuf {
+    built("evenkeel")
+}
+
+/// A program of this build.
+pub fn built(program: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test runs from a file");
     let target = test.ancestors().nth(2).expect("tests are built into target/<profile>/deps");
-    let path = target.join("evenkeel");
+    let path = target.join(program);
     assert!(path.is_file(), "{} is missing: build it with `cargo build --workspace --bins`", path.display());
     path
 }
@@ -49,11 +54,17 @@ pub struct Process(Child, PathBuf);
 impl Process {
     /// Starts it with these flags.
     pub fn start(log: PathBuf, args: &[&str]) -> Self {
+        Self::of(binary(), log, args)
+    }
+
+    /// Starts another program of this build.
+    pub fn of(program: PathBuf, log: PathBuf, args: &[&str]) -> Self {
         let file = std::fs::File::create(&log).expect("writable");
-        let child = Command::new(binary())
+        let child = Command::new(program)
             .args(args)
             .env_remove("KUBECONFIG")
             .env("NO_COLOR", "1")
+            .stdout(Stdio::null())
             .stderr(Stdio::from(file))
             .spawn()
             .expect("the binary starts");
@@ -87,6 +98,11 @@ impl Process {
         let start = Instant::now();
         assert!(until(limit, || self.ended().is_some()).await, "it goes on: {}", self.log());
         (self.ended().and_then(|status| status.code()), start.elapsed())
+    }
+
+    /// How many file descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.0.id())).map_or(0, Iterator::count)
     }
 
     /// Resident memory in bytes.

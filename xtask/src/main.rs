@@ -1,6 +1,6 @@
 //! What contributors run: `cargo xtask test`, `story`, `behaviours`, `corpus`, `sim`, `bench`, `mutants`.
 //!
-//! Lives here: the order in which other programs are called, and the tools that they need ([`kubectl`]). What never does: anything
+//! Lives here: the order in which other programs are called, and the tools that they need ([`kubectl`], [`python`]). What never does: anything
 //! that takes long to build; the player of stories is the binary `stories` of the tests package, and runs through cargo.
 //!
 //! Start reading at [`main`], a match on the subcommand.
@@ -11,6 +11,7 @@ mod kubectl;
 mod mutants;
 mod process;
 mod program;
+mod python;
 mod sim;
 mod story;
 mod test;
@@ -39,6 +40,7 @@ cargo xtask COMMAND
                               50 kills of a control plane with --data
   dev [FLAGS]                 the local control plane; `cargo dev` is short for it
   story NAME [FLAGS]          one story with real kubectl: handson, kubectl, helm, takeover  (story NAME --help)
+  story clients               one with clients that others wrote: the Python client, kube-rs and kube-lease-manager
   behaviours [FLAGS]          recorded behaviours of kube-controller-manager, in process or with --https URL
   corpus [FLAGS]              recorded conversations with kube-apiserver, in process or with --https URL
   sim --seeds A..B            seeded fault simulation, B left out; a failing seed replays exactly

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use crate::{Failure, kubectl, program, workspace};
+use crate::{Failure, kubectl, program, python, workspace};
 
 /// `cargo xtask story NAME [FLAGS]`.
 pub fn story(args: &[String]) -> Result<(), Failure> {
-    let Some(name) = args.first() else { return Err(Failure::Usage("which story? handson, kubectl, helm, takeover".into())) };
+    let Some(name) = args.first() else { return Err(Failure::Usage("which story? handson, kubectl, helm, clients, takeover".into())) };
     program::build(&["--bins"])?;
     program::run(of(name)?.args(&args[1..]))
 }
@@ -23,6 +23,10 @@ pub fn of(name: &str) -> Result<Command, Failure> {
     if matches!(name, "kubectl" | "helm") {
         let tools = kubectl::pinned()?;
         command.env("EVENKEEL_KUBECTL", &tools.kubectl).env("EVENKEEL_HELM", &tools.helm);
+    }
+    if name == "clients" {
+        let python = python::find()?;
+        command.env("EVENKEEL_PYTHON", python.program).env("EVENKEEL_PYTHON_MODULES", python.modules);
     }
     command.arg(name);
     Ok(command)

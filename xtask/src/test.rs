@@ -36,6 +36,7 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
             let mut both = story::of("kubectl")?;
             program::run(both.arg("--with-helm").env_remove("KUBEBUILDER_ASSETS").env_remove("EVENKEEL_TEST_KUBECONFIG"))
         });
+        parts.part("story: clients", || program::run(story::of("clients")?.env_remove("EVENKEEL_TEST_KUBECONFIG")));
         if std::env::var_os("KUBEBUILDER_ASSETS").is_some() || std::env::var_os("EVENKEEL_TEST_KUBECONFIG").is_some() {
             parts.part("story: handson, on a real API server", || program::run(story::stories()?.arg("handson")));
             parts.part("stories: kubectl and Helm, on a real API server", || program::run(story::of("kubectl")?.arg("--with-helm")));

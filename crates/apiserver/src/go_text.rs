@@ -1,5 +1,7 @@
 //! Errors in the words of Go: `encoding/json` (sigs.k8s.io/json) and `strconv`.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// What a document is first read into, to learn its type.
@@ -47,6 +49,36 @@ fn quoted(c: char) -> String {
     }
 }
 
+/// Bytes as Go's readers take them for a text: each that is no UTF-8 becomes a replacement character.
+pub(crate) fn valid_utf8(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(out)
+}
+
+/// A text as `%q` writes it; of control characters some have names.
+pub(crate) fn quoted_text(text: &str) -> String {
+    let body: String = text
+        .chars()
+        .map(|c| match c {
+            '\'' => "'".to_owned(),
+            '\u{7}' => "\\a".to_owned(),
+            '\u{8}' => "\\b".to_owned(),
+            '\u{b}' => "\\v".to_owned(),
+            '\u{c}' => "\\f".to_owned(),
+            c if c.is_ascii_control() && !matches!(c, '\n' | '\r' | '\t') => format!("\\x{:02x}", c as u32),
+            c => c.escape_debug().to_string(),
+        })
+        .collect();
+    format!("\"{body}\"")
+}
+
 /// The name of a kind of value.
 pub(crate) fn word(v: &Value) -> &'static str {
     match v {
@@ -66,8 +98,48 @@ pub(crate) fn no_type(v: &Value) -> String {
 
 /// The error of a number that does not parse.
 pub(crate) fn parse_uint(text: &str) -> String {
-    let why = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) { "value out of range" } else { "invalid syntax" };
-    format!("strconv.ParseUint: parsing {text:?}: {why}")
+    format!("strconv.ParseUint: parsing {text:?}: {}", why_no_number(text))
+}
+
+/// The error of a number with a sign that does not parse.
+pub(crate) fn parse_int(text: &str) -> String {
+    format!("strconv.ParseInt: parsing {text:?}: {}", why_no_number(text.strip_prefix(['+', '-']).unwrap_or(text)))
+}
+
+fn why_no_number(digits: &str) -> &'static str {
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) { "value out of range" } else { "invalid syntax" }
+}
+
+/// What is wrong with a duration such as `1h30m` (`time.ParseDuration`).
+pub(crate) fn duration_fault(text: &str) -> Option<String> {
+    let invalid = || Some(format!("time: invalid duration {text:?}"));
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if rest == "0" {
+        return None;
+    }
+    if rest.is_empty() {
+        return invalid();
+    }
+    let mut nanoseconds = 0f64;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let Ok(amount) = rest[..number].parse::<f64>() else { return invalid() };
+        rest = &rest[number..];
+        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        nanoseconds += amount
+            * match &rest[..unit] {
+                "" => return Some(format!("time: missing unit in duration {text:?}")),
+                "ns" => 1.0,
+                "us" | "µs" | "μs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 6e10,
+                "h" => 3.6e12,
+                other => return Some(format!("time: unknown unit {other:?} in duration {text:?}")),
+            };
+        rest = &rest[unit..];
+    }
+    if nanoseconds > i64::MAX as f64 { invalid() } else { None }
 }
 
 /// Bytes in base64, written anew as Go writes them, or its error: at which byte the text stops making sense (`encoding/base64`).
@@ -131,6 +203,27 @@ mod tests {
             let e = serde_json::from_str::<Value>(text).expect_err("it is no JSON");
             assert_eq!(json_syntax(text.as_bytes(), &e), want, "{text:?}");
         }
+        assert_eq!(parse_int("9223372036854775808"), "strconv.ParseInt: parsing \"9223372036854775808\": value out of range");
+        assert_eq!(parse_int(""), "strconv.ParseInt: parsing \"\": invalid syntax");
         assert_eq!(parse_uint("-1"), "strconv.ParseUint: parsing \"-1\": invalid syntax");
+    }
+
+    /// Answers of kube-apiserver 1.36.2.
+    #[test]
+    fn durations_are_refused_as_go_refuses_them() {
+        for good in ["0", "1.5h", "1h30m", "-1s", "0s", "99999h"] {
+            assert_eq!(duration_fault(good), None, "{good}");
+        }
+        for (text, want) in [
+            ("1", "time: missing unit in duration \"1\""),
+            ("1h1", "time: missing unit in duration \"1h1\""),
+            ("1d", "time: unknown unit \"d\" in duration \"1d\""),
+            ("1e3s", "time: unknown unit \"e\" in duration \"1e3s\""),
+            (".", "time: invalid duration \".\""),
+            ("-", "time: invalid duration \"-\""),
+            ("9999999999h", "time: invalid duration \"9999999999h\""),
+        ] {
+            assert_eq!(duration_fault(text).as_deref(), Some(want));
+        }
     }
 }

@@ -19,7 +19,14 @@ pub(crate) fn acting_user(server: &Server, req: &Request) -> Result<Option<UserI
         if groups.is_empty() && uid.is_empty() && !extra {
             return Ok(None);
         }
-        return Err(ApiError::bad_request("requested impersonation without impersonating a user"));
+        let list = |l: &[String]| match l {
+            [] => "(nil)".to_owned(),
+            l => format!("{{{}}}", l.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join(", ")),
+        };
+        return Err(ApiError::bad_request(format!(
+            "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:[]string{}, Extra:map[string][]string(nil)}} without impersonating a user name",
+            list(&groups)
+        )));
     }
     let account = name.strip_prefix(PREFIX).and_then(|r| r.split_once(':'));
     let wanted = match account {

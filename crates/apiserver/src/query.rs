@@ -1,5 +1,7 @@
 //! Query parameters.
 
+use crate::go_text;
+
 /// Decoded parameters in order.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
@@ -7,14 +9,14 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads a raw query.
+    /// Reads a raw query. Pairs that hold a semicolon or broken percent-encoding are left out, as Go leaves them out.
     pub fn parse(raw: &str) -> Self {
         let pairs = raw
             .split('&')
-            .filter(|p| !p.is_empty())
-            .map(|p| {
+            .filter(|p| !p.is_empty() && !p.contains(';'))
+            .filter_map(|p| {
                 let (k, v) = p.split_once('=').unwrap_or((p, ""));
-                (percent_decode(k), percent_decode(v))
+                Some((percent_decode(k)?, percent_decode(v)?))
             })
             .collect();
         Query { pairs }
@@ -41,25 +43,21 @@ impl Query {
     }
 }
 
-fn percent_decode(s: &str) -> String {
+fn percent_decode(s: &str) -> Option<String> {
     let mut out = Vec::with_capacity(s.len());
-    let b = s.as_bytes();
-    let mut i = 0;
-    while i < b.len() {
-        match b[i] {
-            b'+' => out.push(b' '),
-            b'%' => match b.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok()) {
-                Some(byte) => {
-                    out.push(byte);
-                    i += 2;
-                }
-                None => out.push(b'%'),
-            },
-            c => out.push(c),
-        }
-        i += 1;
+    let mut bytes = s.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
+                let (high, low) = (digit()?, digit()?);
+                (high * 16 + low) as u8
+            }
+            other => other,
+        });
     }
-    String::from_utf8_lossy(&out).into_owned()
+    Some(go_text::valid_utf8(&out).into_owned())
 }
 
 #[cfg(test)]
@@ -72,5 +70,13 @@ mod tests {
         assert_eq!(q.get("a"), "b=c");
         assert_eq!(q.get("e"), "x y");
         assert!(q.flag("w2") && !q.flag("watch") && !q.flag("none"));
+    }
+
+    /// Answers of kube-apiserver 1.36.2.
+    #[test]
+    fn broken_pairs_are_left_out() {
+        let q = Query::parse("a=%zz&b=%2&c;d=1&e=x;y&%=1&f=ok");
+        assert!(["a", "b", "c", "c;d", "e", "%"].iter().all(|k| q.opt(k).is_none()));
+        assert_eq!(q.get("f"), "ok");
     }
 }

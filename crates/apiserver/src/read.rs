@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::accept::{self, Accept, Scope, Shape};
 use crate::convert;
 use crate::go_text;
+use crate::json;
 use crate::list_body::ListBody;
 use crate::registry::Resource;
 use crate::request::{Body, Response};
@@ -216,31 +217,66 @@ fn validate_list_options(call: &Call<'_>, watch: bool) -> Result<(), ApiError> {
 }
 
 fn number(call: &Call<'_>, name: &str) -> Result<i64, ApiError> {
-    match call.query.get(name) {
-        "" => Ok(0),
-        v => v.parse().map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax"))),
-    }
+    let Some(v) = call.query.opt(name) else { return Ok(0) };
+    v.parse().map_err(|_| ApiError::bad_request(go_text::parse_int(v)))
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(serde::Serialize)]
 struct Token {
     v: String,
     rv: i64,
     start: String,
 }
 
+impl Token {
+    /// Reads a token's document as Go does: what is not there is empty, null is nothing, other types are named.
+    fn read(bytes: &[u8]) -> Result<Token, String> {
+        let mut doc = json::parse(bytes)?.value;
+        if !doc.is_object() && !doc.is_null() {
+            return Err(format!("json: cannot unmarshal {} into Go value of type storage.continueToken", go_text::word(&doc)));
+        }
+        let wrong = |v: &Value, field: &str, want: &str| {
+            format!("json: cannot unmarshal {} into Go struct field continueToken.{field} of type {want}", go_text::word(v))
+        };
+        let mut text = |field: &str| match json::take(&mut doc, field) {
+            None | Some(Value::Null) => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(wrong(&other, field, "string")),
+        };
+        let (v, start) = (text("v")?, text("start")?);
+        let rv = match json::take(&mut doc, "rv") {
+            None | Some(Value::Null) => 0,
+            Some(other) => other.as_i64().ok_or_else(|| wrong(&other, "rv", "int64"))?,
+        };
+        Ok(Token { v, rv, start })
+    }
+}
+
+/// Tokens are read whether or not the bits behind the last byte are zero.
+const TOKENS: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    base64::engine::general_purpose::NO_PAD.with_decode_allow_trailing_bits(true),
+);
+
 fn encode_token(rv: i64, last: &str, prefix: &str) -> String {
     let start = format!("{}\u{0}", last.strip_prefix(prefix).unwrap_or(last));
     let json = serde_json::to_vec(&Token { v: "meta.k8s.io/v1".into(), rv, start }).expect("a token always encodes");
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json)
+    TOKENS.encode(json)
 }
 
 fn decode_token(token: &str) -> Result<Token, ApiError> {
     let bad = |text: &str| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {text}"));
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| bad(&format!("{e}")))?;
-    let t: Token = serde_json::from_slice(&bytes).map_err(|e| bad(&go_text::json_syntax(&bytes, &e)))?;
+    let text = token.trim_end_matches('=');
+    let bytes = TOKENS.decode(text).map_err(|e| {
+        let at = match e {
+            base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+            _ => text.len().saturating_sub(1),
+        };
+        bad(&format!("illegal base64 data at input byte {at}"))
+    })?;
+    let t = Token::read(&bytes).map_err(|e| bad(&e))?;
     if t.v != "meta.k8s.io/v1" {
-        return Err(bad(&format!("server does not recognize this encoded version {:?}", t.v)));
+        return Err(bad(&format!("server does not recognize this encoded version {}", t.v)));
     }
     if t.rv == 0 {
         return Err(bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
@@ -405,6 +441,7 @@ pub(crate) fn watch(call: &Call<'_>) -> Result<Response, ApiError> {
     validate_list_options(call, true)?;
     let filter = filter(call)?;
     let (store, log) = (&call.server.store, call.resource.storage_key());
+    number(call, "limit")?;
     let seconds = number(call, "timeoutSeconds")?;
     let timeout = if seconds > 0 { Duration::from_secs(seconds.unsigned_abs()) } else { WATCH_TIMEOUT };
     let bookmarks = call.query.flag("allowWatchBookmarks").then_some(call.server.options.bookmark_interval);

@@ -12,7 +12,7 @@ use crate::request::{Response, UserInfo};
 use crate::server::Call;
 use crate::status::{ApiError, Cause};
 use crate::sub::binding;
-use crate::write::{Target, create::finish, decode_body, read_body, write_options};
+use crate::write::{Target, create::finish, decode_body, read_object, write_options};
 
 /// Answers a kind that is never stored.
 pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiError> {
@@ -34,7 +34,7 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
     }
     let target = Target::of(call.server, &r)?;
     let opts = write_options(call, "CreateOptions", false)?;
-    let body = read_body(call.req)?;
+    let body = read_object(call.req, &target.served.kind)?;
     let mut doc = decode_body(call, &target, body, opts.validation)?;
     if r.namespaced {
         crate::write::check_namespace(call, &mut doc)?;

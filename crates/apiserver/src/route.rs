@@ -35,11 +35,17 @@ pub fn parse(path: &str) -> Option<Route<'_>> {
         rest => (false, rest),
     };
     let base = Route { group, version, namespace: None, plural: "", name: None, subresource: None, watch };
+    if let ["namespaces", "", plural] = *rest {
+        // The namespace of no name: all of them.
+        return Some(Route { plural, ..base });
+    }
     if rest.iter().any(|p| p.is_empty()) {
         return None;
     }
     match *rest {
         [] => None,
+        // Behind a subresource stands something only where requests are passed on.
+        ["namespaces", _, _, _, sub, _, ..] if sub != "proxy" => None,
         // `namespaces/x/status` is a subresource of the namespace, anything else below it a resource in it.
         ["namespaces", ns, sub @ ("status" | "finalize")] if group.is_empty() => {
             Some(Route { plural: "namespaces", name: Some(ns), subresource: Some(sub), ..base })
@@ -68,6 +74,9 @@ mod tests {
         let r = parse("/apis/apps/v1/deployments").expect("a resource");
         assert_eq!((r.group, r.plural, r.name), ("apps", "deployments", None));
         assert_eq!(parse("/apis/apps/v1"), None);
+        assert_eq!(parse("/api/v1/namespaces/a/pods/b/log/c"), None);
+        assert!(parse("/api/v1/namespaces/a/pods/b/proxy/c/d").is_some_and(|r| r.subresource == Some("proxy")));
+        assert!(parse("/api/v1/namespaces//pods").is_some_and(|r| r.namespace.is_none() && r.name.is_none()));
         assert!(parse("/api/v1/watch/namespaces/a/pods").is_some_and(|r| r.watch));
     }
 }

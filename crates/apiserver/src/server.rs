@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Method};
 
+use crate::go_text;
 use crate::kinds::Allocated;
 use crate::options::{Observer, Options};
 use crate::query::Query;
@@ -326,7 +327,7 @@ fn scope_fits(r: &Resource, route: &Route<'_>, req: &Request) -> bool {
     match (r.namespaced, route.namespace) {
         (false, ns) => ns.is_none(),
         (true, Some(_)) => true,
-        (true, None) => route.name.is_none() && matches!(req.method, Method::GET | Method::HEAD),
+        (true, None) => route.name.is_none() && req.method == Method::GET,
     }
 }
 
@@ -334,7 +335,7 @@ fn scope_fits(r: &Resource, route: &Route<'_>, req: &Request) -> bool {
 fn verb(call: &Call<'_>) -> Option<&'static str> {
     let named = call.route.name.is_some();
     Some(match call.req.method {
-        Method::GET | Method::HEAD => {
+        Method::GET => {
             if call.route.watch || (!named && call.query.flag("watch")) {
                 "watch"
             } else if named {
@@ -378,10 +379,54 @@ fn custom_paths(call: &Call<'_>, verb: &str) -> Result<(), ApiError> {
     }
 }
 
+/// What names must not be, because they are parts of paths.
+fn segment_fault(name: &str) -> Option<&'static str> {
+    match name {
+        "." => Some("may not be '.'"),
+        ".." => Some("may not be '..'"),
+        _ if name.contains('/') => Some("may not contain '/'"),
+        _ if name.contains('%') => Some("may not contain '%'"),
+        _ => None,
+    }
+}
+
+/// Refuses names that could leave the place where they belong. A namespace like that breaks the reference's key, which it admits.
+fn check_segments(call: &Call<'_>, verb: &str) -> Result<(), ApiError> {
+    if let Some(name) = call.route.name
+        && matches!(verb, "get" | "delete")
+        && let Some(fault) = segment_fault(name)
+    {
+        return Err(ApiError::bad_request(format!("Name parameter invalid: {name:?}: {fault}")));
+    }
+    let (namespace, plural) = (call.namespace(), &call.resource.plural);
+    match (segment_fault(namespace), call.route.name, verb) {
+        (Some(fault), _, "create") => {
+            let text = format!("invalid resource name {namespace:?}: [{fault}]");
+            let cause = crate::status::Cause::new("", "", text.clone());
+            Err(ApiError::new(500, "InternalError", format!("Internal error occurred: {text}")).with_causes(&[cause]))
+        }
+        (Some(_), Some(name), _) if namespace.starts_with('.') => {
+            Err(ApiError::new(500, "", format!("invalid key: \"/{plural}/{namespace}/{name}\"")))
+        }
+        (Some(_), None, _) if namespace.starts_with('.') => Err(ApiError::new(500, "", format!("invalid key: \"/{plural}/{namespace}\""))),
+        _ => Ok(()),
+    }
+}
+
+/// How long a request may take is said in Go's words for durations. Nothing here takes long, so only faults count.
+fn check_timeout(call: &Call<'_>, verb: &str) -> Result<(), ApiError> {
+    match call.query.opt("timeout").filter(|t| verb != "watch" && !t.is_empty()).and_then(go_text::duration_fault) {
+        Some(fault) => Err(ApiError::bad_request(format!("invalid timeout specified in the request URL - {fault}"))),
+        None => Ok(()),
+    }
+}
+
 fn dispatch(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let resource = call.resource.clone();
     let Some(verb) = verb(call) else { return Err(ApiError::method_not_allowed()) };
     rbac::check(call, verb)?;
+    check_segments(call, verb)?;
+    check_timeout(call, verb)?;
     if let Some((_, text)) = DEPRECATED.iter().find(|(k, _)| *k == resource.storage_key()) {
         call.warnings.push((*text).to_owned());
     }

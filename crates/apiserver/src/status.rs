@@ -63,7 +63,8 @@ impl ApiError {
 
     /// 404 of an object.
     pub fn not_found(r: &Resource, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} \"{name}\" not found", r.qualified())).on(r, name)
+        let text = format!("{} {} not found", r.qualified(), crate::go_text::quoted_text(name));
+        Self::new(404, "NotFound", text).on(r, name)
     }
 
     /// 404 of a path.

@@ -16,15 +16,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use serde_json::json;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio_rustls::server::TlsStream;
 use tracing::{debug, error};
 
 use super::BODY_LIMIT;
 use super::auth::{Shown, Tokens, shown};
-use super::protobuf;
-use super::stall::Stalling;
+use super::{manners, protobuf};
 use crate::list_body::ListBody;
 use crate::{Body, Request, Response, Server, UserInfo, WatchStream};
 
@@ -42,6 +40,12 @@ const STREAM_LIMIT: u32 = 1_000;
 const HEAD_SIZE: u32 = 1 << 20;
 /// About how much of a busy watch is written at once: as much as a TLS record holds.
 const PIECE: usize = 16 * 1024;
+/// Most headers of an HTTP/1 request. Go counts their bytes alone.
+const HEADERS: usize = 1_000;
+/// Most bytes that wait on one HTTP/2 stream whose reader takes none: with [`STREAM_LIMIT`], 64 MiB on one connection.
+const UNSENT: usize = 64 * 1024;
+/// The warning of an `Authorization` header with more than one space, as it is on the wire.
+const SPACED: &str = "299 - \"the provided Authorization header contains extra space before the bearer token, and is ignored\"";
 /// How often a silent HTTP/2 peer is asked whether it still lives, and how long it has for its answer.
 const PING: Duration = Duration::from_secs(30);
 
@@ -59,8 +63,10 @@ impl Front {
 }
 
 /// Serves one connection until the peer leaves or the server stops.
-pub(super) async fn serve(stream: TlsStream<Stalling<TcpStream>>, front: Arc<Front>, stopped: watch::Receiver<bool>) {
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+pub(super) async fn serve<S>(stream: S, http2: bool, front: Arc<Front>, stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let builder = builder(http2);
     let stop = stopped.clone();
     let service = service_fn(move |request| {
@@ -82,8 +88,9 @@ pub(super) async fn serve(stream: TlsStream<Stalling<TcpStream>>, front: Arc<Fro
 
 fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // No `pipeline_flush`: it would let the buffer of an answer grow without a bound while the peer takes nothing.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    // No `pipeline_flush`: it would let the buffer of an answer grow without a bound while the peer takes nothing, and keep the answer to what
+    // is no HTTP from being sent.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_headers(HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -91,7 +98,7 @@ fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
         .max_header_list_size(HEAD_SIZE)
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
-        .max_send_buf_size(256 * 1024)
+        .max_send_buf_size(UNSENT)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     if http2 { builder.http2_only() } else { builder.http1_only() }
@@ -100,33 +107,48 @@ fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
 async fn answer(front: &Front, request: http::Request<Incoming>, stop: watch::Receiver<bool>) -> http::Response<Outgoing> {
     let (mut head, body) = request.into_parts();
     let bodyless = head.method == Method::HEAD;
+    if let Some(response) = manners::refused(&head) {
+        return finish(response, bodyless, stop);
+    }
     // The body is read even where the answer does not need it: a connection with unread bytes cannot be used again, and closing it could
     // take the answer with it.
-    let body = gather(body).await;
+    let mut body = gather(body).await;
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        // Nobody looks at it.
+        body = Ok(Bytes::new());
+    }
+    let mut spaced = false;
     let user = match shown(&head.headers) {
         Shown::Nothing => UserInfo::anonymous(),
+        Shown::Spaced => {
+            spaced = true;
+            UserInfo::anonymous()
+        }
         Shown::Bearer(token) => match front.user_of(token) {
             Some(user) => user,
             None => return finish(failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".into()), bodyless, stop),
         },
     };
-    let body = match body.and_then(|body| as_json(&mut head.headers, body)) {
+    let body = match body.and_then(|body| as_json(&head.method, &mut head.headers, body)) {
         Ok(body) => body,
         Err(error) => return finish(error.response(), bodyless, stop),
     };
     let request = Request {
         method: head.method,
-        path: percent_decoded(head.uri.path()),
+        path: manners::percent_decoded(head.uri.path()).unwrap_or_default(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
         body,
         user,
     };
-    let response = std::panic::catch_unwind(AssertUnwindSafe(|| front.server.answer(&request))).unwrap_or_else(|_| {
+    let mut response = std::panic::catch_unwind(AssertUnwindSafe(|| front.server.answer(&request))).unwrap_or_else(|_| {
         error!(method = %request.method, path = %request.path, "an answer panicked");
         let message = format!("This request caused apiserver to panic. Look in the logs for details: {} {}", request.method, request.path);
         failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     });
+    if spaced {
+        response.headers.append(header::WARNING, HeaderValue::from_static(SPACED));
+    }
     // Nothing leaves the process that a crash could take back.
     let response = match front.server.settled().await {
         Ok(()) => response,
@@ -142,7 +164,7 @@ enum BodyError {
     TooLarge,
     #[error("the request body did not arrive in time")]
     Late,
-    #[error("the request body could not be read: {0}")]
+    #[error("{}", manners::body_fault(&**.0))]
     Broken(Box<dyn std::error::Error + Send + Sync>),
     #[error(transparent)]
     Encoding(#[from] protobuf::ProtobufError),
@@ -153,7 +175,13 @@ impl BodyError {
         let (status, reason) = match self {
             BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             BodyError::Late => (StatusCode::REQUEST_TIMEOUT, "Timeout"),
-            BodyError::Broken(_) | BodyError::Encoding(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            // What Go's reader says is no `Status` of its own, so it becomes one without a reason.
+            BodyError::Broken(_) => {
+                let mut response = crate::status::ApiError::new(500, "", self.to_string()).to_response();
+                response.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                return response;
+            }
+            BodyError::Encoding(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
         };
         failure(status, reason, self.to_string())
     }
@@ -184,18 +212,21 @@ async fn gather(body: Incoming) -> Result<Bytes, BodyError> {
 
 /// Turns a body in Kubernetes' protobuf encoding into the JSON that the core reads. Kinds without a known encoding are left as they are:
 /// the core says which encodings it takes.
-fn as_json(headers: &mut HeaderMap, body: Bytes) -> Result<Bytes, BodyError> {
+fn as_json(method: &Method, headers: &mut HeaderMap, body: Bytes) -> Result<Bytes, BodyError> {
     let encoded = headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(protobuf::MEDIA_TYPE.as_bytes()));
     if !encoded {
         return Ok(body);
     }
+    let deletes = body.is_empty() && *method == Method::DELETE;
     match protobuf::to_json(&body) {
-        _ if body.is_empty() => {}
+        _ if deletes => {}
         Ok(document) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             return Ok(Bytes::from(document.to_string()));
         }
+        // What does not begin as the encoding does, the core words better: it knows what should have come.
         Err(protobuf::ProtobufError::UnknownKind(_)) => return Ok(body),
+        Err(_) if !protobuf::begins(&body) => return Ok(body),
         Err(error) => return Err(error.into()),
     }
     // DELETE without options still names the encoding that it would have used.
@@ -315,39 +346,83 @@ fn poll_lines(stream: &mut WatchStream, over: &mut bool, cx: &mut Context<'_>) -
     Poll::Ready(Some(lines.map_or(first, BytesMut::freeze)))
 }
 
-/// Undoes percent-encoding; what is not validly encoded stays as it is.
-fn percent_decoded(path: &str) -> String {
-    if !path.contains('%') {
-        return path.to_owned();
-    }
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-        match (bytes[i], digit(i + 1), digit(i + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                i += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8(out).unwrap_or_else(|_| path.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::percent_decoded;
+    use std::collections::BTreeMap;
 
-    #[test]
-    fn percent_encoding_is_undone_and_broken_encoding_left_alone() {
-        assert_eq!(percent_decoded("/api/v1/namespaces"), "/api/v1/namespaces");
-        assert_eq!(percent_decoded("/roles/system%3Acontroller%3Ajob"), "/roles/system:controller:job");
-        assert_eq!(percent_decoded("/a%zz%2"), "/a%zz%2");
-        assert_eq!(percent_decoded("/a%ff"), "/a%ff");
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A connection to a fresh server, without TLS.
+    fn connect() -> (DuplexStream, watch::Sender<bool>) {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (stop, stopped) = watch::channel(false);
+        let front = Arc::new(Front { server: Server::new(crate::Options::default()), tokens: BTreeMap::new() });
+        tokio::spawn(serve(near, false, front, stopped));
+        (far, stop)
+    }
+
+    async fn all(peer: &mut DuplexStream) -> String {
+        let mut text = String::new();
+        peer.read_to_string(&mut text).await.expect("text");
+        text
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_come_to_its_end_is_given_up_on() {
+        let start = Instant::now();
+        let (mut peer, _stop) = connect();
+        peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n").await.expect("sent");
+        let slow = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                if peer.write_all(b"x: y\r\n").await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(2 * HEAD_LIMIT, slow).await.expect("the connection is closed");
+        assert!(start.elapsed() >= HEAD_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_to_its_end_is_answered_408() {
+        let (mut peer, _stop) = connect();
+        let head = "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{";
+        peer.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = [0; 12];
+        peer.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 408");
+    }
+
+    /// As kube-apiserver says it.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_cut_is_an_unexpected_end() {
+        let (mut peer, _stop) = connect();
+        let head = "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{";
+        peer.write_all(head.as_bytes()).await.expect("sent");
+        peer.shutdown().await.expect("open");
+        // The peer that hung up may or may not be told.
+        let text = all(&mut peer).await;
+        assert!(text.is_empty() || text.contains("unexpected EOF"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_http_is_answered_400() {
+        let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(70_000));
+        for (text, code) in [
+            ("GARBAGE\r\n\r\nmore and more", "400"),
+            ("G@T / HTTP/1.1\r\nHost: localhost\r\n\r\n", "400"),
+            ("GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", "400"),
+            (long.as_str(), "414"),
+        ] {
+            let (mut peer, _stop) = connect();
+            let (mut from, mut to) = tokio::io::split(&mut peer);
+            let mut answer = String::new();
+            let _ = tokio::join!(to.write_all(text.as_bytes()), from.read_to_string(&mut answer));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code}")), "{answer:?}");
+        }
     }
 }

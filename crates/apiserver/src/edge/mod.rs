@@ -6,17 +6,20 @@
 mod auth;
 mod connection;
 mod identity;
-mod protobuf;
+mod manners;
+pub(crate) mod protobuf;
 mod stall;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 pub use auth::Tokens;
@@ -184,13 +187,39 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, front: Arc<connect
         connections.spawn(async move {
             let _place = place;
             let _ = socket.set_nodelay(true);
-            match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stall::Stalling::new(socket, stall::PATIENCE))).await {
-                Ok(Ok(stream)) => connection::serve(stream, front, stopped).await,
-                Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+            match tokio::time::timeout(HANDSHAKE_LIMIT, handshake(acceptor, socket)).await {
+                Ok(Some(stream)) => {
+                    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    connection::serve(stream, http2, front, stopped).await;
+                }
+                Ok(None) => {}
                 Err(_) => debug!("TLS handshake timed out"),
             }
         });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// What Go's server says to a client that speaks HTTP where it should speak TLS.
+const NO_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+/// How such clients begin, as far as Go recognizes them.
+const HTTP_BEGINS: [&[u8; 5]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
+
+async fn handshake(acceptor: TlsAcceptor, mut socket: TcpStream) -> Option<TlsStream<stall::Stalling<TcpStream>>> {
+    let mut begin = [0; 5];
+    if socket.peek(&mut begin).await.is_ok_and(|n| n == begin.len()) && HTTP_BEGINS.contains(&&begin) {
+        // What the client wrote is taken first: a socket that is closed with unread bytes would take the answer back.
+        let _ = socket.read(&mut [0; 4096]).await;
+        let _ = socket.write_all(NO_TLS).await;
+        let _ = socket.shutdown().await;
+        return None;
+    }
+    match acceptor.accept(stall::Stalling::new(socket, stall::PATIENCE)).await {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            debug!(%error, "TLS handshake failed");
+            None
+        }
+    }
 }

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use crate::schema::{Schema, StructId, StructType, Ty};
 
 /// The media type of the encoding.
-pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// What every body starts with.
-const MAGIC: &[u8] = b"k8s\0";
+pub(crate) const MAGIC: &[u8] = b"k8s\0";
 /// Deepest nesting; types that contain themselves are cut off there.
 const DEPTH: usize = 64;
 
@@ -60,6 +60,11 @@ pub(super) fn to_json(body: &[u8]) -> Result<Value, ProtobufError> {
     document.insert("apiVersion".into(), api_version.into());
     document.extend(message(types, id, raw, 0)?);
     Ok(Value::Object(document))
+}
+
+/// Whether a body begins as this encoding does, and goes on.
+pub(crate) fn begins(body: &[u8]) -> bool {
+    body.len() > MAGIC.len() && body.starts_with(MAGIC)
 }
 
 /// Where the field of a number is.

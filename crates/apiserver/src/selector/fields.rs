@@ -233,4 +233,48 @@ mod tests {
         assert!(FieldSelector::parse("spec.color=red", &pods).is_err());
         assert!(FieldSelector::parse("status.phase", &pods).is_err());
     }
+
+    use proptest::prelude::*;
+
+    fn print(selector: &FieldSelector) -> String {
+        let escaped = |v: &str| v.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=");
+        let term = |t: &Term| {
+            let field = match t.what {
+                What::Name => "metadata.name",
+                What::Namespace => "metadata.namespace",
+                What::Field(i) => selectable("/pods")[i],
+            };
+            format!("{field}{}{}", if t.equal { "=" } else { "!=" }, escaped(&t.value))
+        };
+        selector.terms.iter().map(term).collect::<Vec<_>>().join(",")
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let field =
+            prop::sample::select(vec!["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "spec.color", "", "a!b"]);
+        let glue = prop::sample::select(vec!["=", "==", "!=", "!", "", ">", "=="]);
+        let value = prop_oneof![3 => "[a-z]{0,3}", 1 => "[\\\\,=a]{0,5}", 1 => "\\PC{0,3}"];
+        let end = prop::sample::select(vec![",", "", ",,", "\\", "\\,"]);
+        prop::collection::vec((field, glue, value, end), 0..5)
+            .prop_map(|parts| parts.into_iter().map(|(f, g, v, e)| format!("{f}{g}{v}{e}")).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever comes is a selector or an error in words; what was read and printed is read the same again.
+        #[test]
+        fn reading_and_printing_are_the_same_thing(text in text(), any in any::<String>()) {
+            let pods = Registry::builtin().get("", "v1", "pods").expect("pods are served");
+            let _ = FieldSelector::parse(&any, &pods);
+            match FieldSelector::parse(&text, &pods) {
+                Err(e) => prop_assert!(!e.is_empty()),
+                Ok(read) => {
+                    let printed = print(&read);
+                    let again = FieldSelector::parse(&printed, &pods);
+                    prop_assert_eq!(again.as_ref(), Ok(&read), "{:?} is printed as {:?}", text, printed);
+                }
+            }
+        }
+    }
 }

@@ -189,6 +189,8 @@ fn show(t: Option<&Token>) -> &str {
 }
 
 fn lex(text: &str) -> Vec<Token> {
+    // The reference's lexer takes this character for the end.
+    let text = text.split('\0').next().unwrap_or_default();
     let mut out = Vec::new();
     let mut chars = text.chars().peekable();
     while let Some(&c) = chars.peek() {
@@ -322,6 +324,9 @@ impl<'a> Parser<'a> {
                         Some(Token::Close) => return Ok(out),
                         t => return Err(BadSelector(format!("found '{}', expected: ',' or ')'", show(t)))),
                     }
+                    if self.peek().is_none() {
+                        return Err(BadSelector("found '', expected: ',', or identifier".into()));
+                    }
                 }
                 Some(Token::Comma) => out.push(String::new()),
                 Some(Token::Close) => {
@@ -368,6 +373,53 @@ mod tests {
     fn broken_selectors_are_refused() {
         for s in ["a in", "a in (b", "=b", "a=b,", "a=b c", "a>x", "a in b", "a b", "-a=b", "a=b!", "(", ",a"] {
             assert!(LabelSelector::parse(s).is_err(), "{s}");
+        }
+    }
+
+    use proptest::prelude::*;
+
+    /// Texts that are selectors more often than not.
+    fn text() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            4 => "[a-c]{1,2}",
+            1 => Just("in".to_owned()),
+            1 => Just("notin".to_owned()),
+            1 => "[0-9]{1,20}",
+            1 => "[a-z]{1,4}(\\.[a-z]{1,3}){0,2}/[A-Za-z0-9._-]{1,6}",
+            1 => "[ -~\\PC]{0,3}",
+        ];
+        let glue =
+            prop::sample::select(vec![" ", "", "=", "==", "!=", "!", ",", "(", ")", " in (", " notin (", ">", "<", ",!", "\0", "\n"]);
+        prop::collection::vec((word, glue), 0..8).prop_map(|parts| parts.into_iter().map(|(w, g)| w + g).collect())
+    }
+
+    fn labels() -> impl Strategy<Value = Vec<(String, String)>> {
+        prop::collection::vec(("[a-c]{1,2}|in", "[a-c0-9]{0,2}"), 0..4)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever comes is a selector or an error in words; what was read and printed is read the same again.
+        #[test]
+        fn reading_and_printing_are_the_same_thing(text in text(), labels in labels()) {
+            match LabelSelector::parse(&text) {
+                Err(e) => prop_assert!(!e.0.is_empty()),
+                Ok(read) => {
+                    let printed = read.to_string();
+                    let again = LabelSelector::parse(&printed);
+                    prop_assert!(again.is_ok(), "{text:?} is printed as {printed:?}: {again:?}");
+                    let again = again.expect("checked above");
+                    prop_assert_eq!(again.to_string(), printed);
+                    let hit = |s: &LabelSelector| s.matches(|k| labels.iter().find(|(n, _)| n == k).map(|(_, v)| v.as_str()));
+                    prop_assert_eq!(hit(&read), hit(&again));
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_at_all_makes_the_reader_panic(text in any::<String>()) {
+            let _ = LabelSelector::parse(&text);
         }
     }
 }

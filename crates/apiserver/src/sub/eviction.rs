@@ -19,7 +19,7 @@ pub(crate) fn evict(call: &mut Call<'_>) -> Result<Response, ApiError> {
     let pods = Target::of(call.server, &call.resource)?;
     let name = call.route.name.unwrap_or("").to_owned();
     let opts = write::write_options(call, "CreateOptions", false)?;
-    let body = write::read_body(call.req)?;
+    let body = write::read_object(call.req, "Eviction")?;
     let kind = json::text(&body.doc, "kind");
     if !matches!(kind, "" | "Eviction") {
         return Err(ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a Eviction: unknown conversion")));

@@ -22,7 +22,7 @@ pub(crate) fn dispatch(call: &mut Call<'_>, sub: &str, verb: &str) -> Result<Res
         "binding" => {
             let target = sub_target(call, "", "v1", "bindings")?;
             let opts = write::write_options(call, "CreateOptions", false)?;
-            let body = write::read_body(call.req)?;
+            let body = write::read_object(call.req, "Binding")?;
             let doc = write::decode_body(call, &target, body, opts.validation)?;
             let name = call.route.name.unwrap_or("").to_owned();
             if json::text(&doc, "metadata.name") != name {

@@ -13,7 +13,8 @@ use crate::schema::Schema;
 use crate::selector::labels::LabelSelector;
 use crate::server::{Call, SchemaRef};
 use crate::status::ApiError;
-use crate::write::{Target, load, media_type, read_body, read_json, read_yaml, update, write_options};
+use crate::write::patch::{Kind, json_patch_of, parse_patch, read_apply};
+use crate::write::{Target, load, media_type, read_object, update, write_options};
 
 /// Answers a call on `/scale`.
 pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiError> {
@@ -33,7 +34,7 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
     let is_apply = verb == "patch" && media_type(call.req) == "application/apply-patch+yaml";
     let opts = write_options(call, kind, is_apply)?;
     // What is no Scale is refused before anybody looks for its object.
-    let sent = if verb == "update" { Some(read_body(call.req)?.doc) } else { None };
+    let sent = if verb == "update" { Some(read_object(call.req, "Scale")?.doc) } else { None };
     sent.as_ref().map_or(Ok(()), decodes)?;
     let _turn = server.my_turn();
     let Some((_, old)) = load(&server, &target.stored, &k) else { return Err(ApiError::not_found(&target.served, &name)) };
@@ -41,29 +42,27 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
     let mut owned = None;
     let scale = match sent {
         Some(scale) => scale,
-        None => match media_type(call.req) {
+        None => match media_type(call.req).as_str() {
             "application/merge-patch+json" => {
                 let mut s = current.clone();
-                patch::merge(&mut s, &read_json(&call.req.body)?.doc);
+                patch::merge(&mut s, &parse_patch(&call.req.body, Kind::Merge)?.0);
                 s
             }
             "application/strategic-merge-patch+json" => {
                 let mut s = current.clone();
                 let schema = Schema::builtin();
                 let root = schema.find("autoscaling/v1.Scale").expect("a built-in type");
-                patch::strategic(schema, root, &mut s, &read_json(&call.req.body)?.doc)
+                patch::strategic(schema, root, &mut s, &parse_patch(&call.req.body, Kind::Strategic)?.0)
                     .map_err(|e| ApiError::new(e.code, e.reason, e.message))?;
                 s
             }
             "application/json-patch+json" => {
                 let mut s = current.clone();
-                let ops: Value =
-                    serde_json::from_slice(&call.req.body).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
-                patch::apply_json(&mut s, &ops, &target.served, &name)?;
+                patch::apply_json(&mut s, &json_patch_of(&call.req.body)?.0, &target.served, &name)?;
                 s
             }
             "application/apply-patch+yaml" => {
-                let config = read_yaml(&call.req.body)?.doc;
+                let config = read_apply(&call.req.body)?.doc;
                 // Applying a scale applies the replicas of the parent.
                 let mut parent = json!({
                     "kind": target.served.kind, "apiVersion": target.served.api_version(), "metadata": {"name": name},

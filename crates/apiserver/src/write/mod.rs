@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::edge::protobuf;
 use crate::go_text;
 use crate::registry::Resource;
 use crate::request::Request;
@@ -67,7 +68,7 @@ pub(crate) fn write_options(call: &Call<'_>, kind: &'static str, apply: bool) ->
         causes.push(Cause::new(
             "FieldValueInvalid",
             "fieldManager",
-            format!("Invalid value: {}: invalid character {}", go_quoted(manager), odd_character(manager)),
+            format!("Invalid value: {}: invalid character {}", go_text::quoted_text(manager), odd_character(manager)),
         ));
     }
     causes.extend(dry_run_causes(&q.all("dryRun")));
@@ -123,12 +124,37 @@ pub(crate) struct ReadBody {
     pub(crate) doc: Value,
     /// What is wrong with keys that occur twice.
     pub(crate) duplicates: Vec<String>,
+    /// Path of a value that lies too deep to be kept.
+    pub(crate) cut: Option<String>,
 }
 
-/// The media type of the body, without parameters.
-pub(crate) fn media_type(req: &Request) -> &str {
+impl ReadBody {
+    fn new(doc: Value) -> Self {
+        ReadBody { doc, duplicates: Vec::new(), cut: None }
+    }
+}
+
+/// The refusal of a document that would have to be kept although it is too deep. The reference keeps 10,000 levels.
+pub(crate) fn too_deep(path: &str) -> ApiError {
+    ApiError::bad_request(format!("{}: nested too deeply", path.chars().take(100).collect::<String>()))
+}
+
+/// The media type of the body, without parameters. Where the parameters are broken it is one that nobody takes.
+pub(crate) fn media_type(req: &Request) -> String {
     let header = req.headers.get(http::header::CONTENT_TYPE).and_then(|h| h.to_str().ok()).unwrap_or("");
-    header.split(';').next().unwrap_or("").trim()
+    let mut parts = header.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or("").to_ascii_lowercase();
+    let mut names: Vec<String> = Vec::new();
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        match part.split_once('=') {
+            Some((name, _)) if !name.is_empty() && !names.contains(&name.to_ascii_lowercase()) => names.push(name.to_ascii_lowercase()),
+            // A semicolon at the end means nothing.
+            None if part.is_empty() && parts.peek().is_none() => {}
+            _ => return header.to_owned(),
+        }
+    }
+    media_type
 }
 
 fn check_size(req: &Request) -> Result<(), ApiError> {
@@ -141,9 +167,14 @@ fn check_size(req: &Request) -> Result<(), ApiError> {
 /// Reads a body of JSON or YAML.
 pub(crate) fn read_body(req: &Request) -> Result<ReadBody, ApiError> {
     check_size(req)?;
-    match media_type(req) {
+    match media_type(req).as_str() {
         "" | "application/json" => read_json(&req.body),
         "application/yaml" => read_yaml(&req.body),
+        protobuf::MEDIA_TYPE if !protobuf::begins(&req.body) => Err(ApiError::bad_request(match &*req.body {
+            [] => "empty data".to_owned(),
+            body if body.starts_with(protobuf::MAGIC) => "empty body".to_owned(),
+            _ => "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".to_owned(),
+        })),
         _ => Err(ApiError::new(
             415,
             "UnsupportedMediaType",
@@ -167,22 +198,6 @@ pub(crate) fn read_object(req: &Request, kind: &str) -> Result<ReadBody, ApiErro
 /// How errors begin of what does not tell its type.
 const NO_TYPE: &str = "couldn't get version/kind; json parse error: ";
 
-/// A text as `%q` writes it; of control characters some have names.
-fn go_quoted(text: &str) -> String {
-    let body: String = text
-        .chars()
-        .map(|c| match c {
-            '\u{7}' => "\\a".to_owned(),
-            '\u{8}' => "\\b".to_owned(),
-            '\u{b}' => "\\v".to_owned(),
-            '\u{c}' => "\\f".to_owned(),
-            c if c.is_ascii_control() && !matches!(c, '\n' | '\r' | '\t') => format!("\\x{:02x}", c as u32),
-            c => c.escape_debug().to_string(),
-        })
-        .collect();
-    format!("\"{body}\"")
-}
-
 fn odd_character(text: &str) -> String {
     match text.chars().enumerate().find(|(_, c)| c.is_control()) {
         Some((i, c)) => format!("U+{:04X} (at position {i})", c as u32),
@@ -191,26 +206,36 @@ fn odd_character(text: &str) -> String {
 }
 
 /// Reads JSON.
-pub(crate) fn read_json(body: &[u8]) -> Result<ReadBody, ApiError> {
-    match json::parse(body) {
-        Ok((doc @ Value::Object(_), duplicates)) => {
-            Ok(ReadBody { doc, duplicates: duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect() })
+fn read_json(body: &[u8]) -> Result<ReadBody, ApiError> {
+    let read = json::parse(body).map_err(|e| ApiError::bad_request(format!("{NO_TYPE}{e}")))?;
+    match read.value {
+        doc @ Value::Object(_) => {
+            let duplicates = read.duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
+            Ok(ReadBody { doc, duplicates, cut: read.cut })
         }
-        Ok((Value::Null, _)) => Ok(ReadBody { doc: Value::Object(serde_json::Map::new()), duplicates: Vec::new() }),
-        Ok((v, _)) => Err(ApiError::bad_request(format!("{NO_TYPE}{}", go_text::no_type(&v)))),
-        Err(e) => Err(ApiError::bad_request(format!("{NO_TYPE}{}", go_text::json_syntax(body, &e)))),
+        Value::Null => Ok(ReadBody::new(Value::Object(serde_json::Map::new()))),
+        v => Err(ApiError::bad_request(format!("{NO_TYPE}{}", go_text::no_type(&v)))),
     }
 }
 
+/// The text of a body of YAML.
+pub(crate) fn yaml_text(body: &[u8]) -> Result<&str, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::bad_request("yaml: invalid leading UTF-8 octet"))?;
+    if text.chars().any(|c| c.is_ascii_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err(ApiError::bad_request("yaml: control characters are not allowed"));
+    }
+    Ok(text)
+}
+
 /// Reads YAML (JSON is YAML too).
-pub(crate) fn read_yaml(body: &[u8]) -> Result<ReadBody, ApiError> {
+fn read_yaml(body: &[u8]) -> Result<ReadBody, ApiError> {
     if body.first() == Some(&b'{') {
         return read_json(body);
     }
-    let text = std::str::from_utf8(body).map_err(|e| ApiError::bad_request(format!("error parsing YAML: {e}")))?;
+    let text = yaml_text(body)?;
     match crate::yaml::parse(text) {
-        Ok((doc @ Value::Object(_), duplicates)) => Ok(ReadBody { doc, duplicates }),
-        Ok((Value::Null, _)) => Ok(ReadBody { doc: Value::Object(serde_json::Map::new()), duplicates: Vec::new() }),
+        Ok((doc @ Value::Object(_), duplicates)) => Ok(ReadBody { doc, duplicates, cut: None }),
+        Ok((Value::Null, _)) => Ok(ReadBody::new(Value::Object(serde_json::Map::new()))),
         Ok((v, _)) => Err(ApiError::bad_request(format!("{NO_TYPE}{}", go_text::no_type(&v)))),
         Err(e) => Err(ApiError::bad_request(e)),
     }
@@ -274,7 +299,7 @@ impl Target {
 pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, validation: Validation) -> Result<Value, ApiError> {
     let r = target.served.clone();
     let api_version = r.api_version();
-    let (mut doc, duplicates) = (body.doc, body.duplicates);
+    let (mut doc, duplicates, cut) = (body.doc, body.duplicates, body.cut);
     let text = |doc: &Value, k: &str| doc.get(k).and_then(Value::as_str).unwrap_or("").to_owned();
     let (kind, version) = (text(&doc, "kind"), text(&doc, "apiVersion"));
     if version.matches('/').count() > 1 {
@@ -290,7 +315,12 @@ pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, 
     json::put(&mut doc, "apiVersion", Some(api_version.into()));
     let prefix = format!("{} in version {:?} cannot be handled as a {}", r.kind, r.version, r.kind);
     let (doc, unknown) = target.decode(call.server, doc).map_err(|e| ApiError::bad_request(format!("{prefix}: {e}")))?;
-    let findings = findings(duplicates, unknown);
+    if let Some(cut) = cut
+        && !unknown.iter().filter_map(|f| finding_path(f, UNKNOWN)).any(|u| below(&cut, &u))
+    {
+        return Err(too_deep(&cut));
+    }
+    let findings = findings(duplicates, unknown, &call.req.body);
     match validation {
         Validation::Strict if !findings.is_empty() => {
             let (lines, rest): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.starts_with("line "));
@@ -310,15 +340,36 @@ pub(crate) fn decode_body(call: &mut Call<'_>, target: &Target, body: ReadBody, 
     Ok(doc)
 }
 
-/// What is odd about a body. Below what nobody knows, duplicates are not looked for.
-fn findings(duplicates: Vec<String>, unknown: Vec<String>) -> Vec<String> {
-    let path = |f: &str, what: &str| f.strip_prefix(what).map(|p| p.trim_matches('"').to_owned());
-    let nowhere: Vec<String> = unknown.iter().filter_map(|f| path(f, "unknown field ")).collect();
-    let known = |d: &String| {
-        path(d, "duplicate field ")
-            .is_none_or(|d| !nowhere.iter().any(|u| d.strip_prefix(&**u).is_some_and(|r| r.is_empty() || r.starts_with(['.', '[']))))
-    };
-    duplicates.into_iter().filter(known).chain(unknown).collect()
+const UNKNOWN: &str = "unknown field ";
+const DUPLICATE: &str = "duplicate field ";
+
+/// The path that a finding names, when it is of this kind.
+fn finding_path(finding: &str, what: &str) -> Option<String> {
+    finding.strip_prefix(what).map(|p| p.trim_matches('"').to_owned())
+}
+
+/// Whether a path is another one or leads below it.
+fn below(path: &str, top: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// What is odd about a body, in the order in which it stands there. Below what nobody knows, duplicates are not looked for.
+fn findings(duplicates: Vec<String>, unknown: Vec<String>, body: &[u8]) -> Vec<String> {
+    if duplicates.is_empty() || unknown.is_empty() {
+        return if duplicates.is_empty() { unknown } else { duplicates };
+    }
+    let nowhere: Vec<String> = unknown.iter().filter_map(|f| finding_path(f, UNKNOWN)).collect();
+    let known = |d: &String| finding_path(d, DUPLICATE).is_none_or(|d| !nowhere.iter().any(|u| below(&d, u)));
+    let all: Vec<String> = duplicates.into_iter().filter(known).chain(unknown).collect();
+    let paths: Option<Vec<(String, bool)>> = all
+        .iter()
+        .map(|f| finding_path(f, DUPLICATE).map(|p| (p, true)).or_else(|| finding_path(f, UNKNOWN).map(|p| (p, false))))
+        .collect();
+    // What is found in YAML names lines instead of paths, and comes first.
+    let Some(paths) = paths else { return all };
+    let mut placed: Vec<(usize, String)> = json::places(body, &paths).into_iter().zip(all).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, finding)| finding).collect()
 }
 
 /// The package of a group's types within the server (`pkg/apis`).

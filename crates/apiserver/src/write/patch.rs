@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::update::{MODIFIED, change, check_name};
-use super::{Target, Validation, WriteOptions, check_namespace, load, media_type, read_json, read_yaml, write_options};
+use super::{ReadBody, Target, Validation, WriteOptions, check_namespace, load, media_type, too_deep, write_options, yaml_text};
 use crate::apply::{self, managed};
 use crate::go_text;
 use crate::go_value;
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 
 fn kind_of(call: &Call<'_>) -> Result<Kind, ApiError> {
     let custom = call.resource.custom;
-    match media_type(call.req) {
+    match media_type(call.req).as_str() {
         "application/json-patch+json" => Ok(Kind::Json),
         "application/merge-patch+json" => Ok(Kind::Merge),
         "application/strategic-merge-patch+json" if !custom => Ok(Kind::Strategic),
@@ -83,7 +83,8 @@ fn changed_document(call: &mut Call<'_>, target: &Target, old: &Value, kind: Kin
     let mut findings = Vec::new();
     let after = match kind {
         Kind::Json => {
-            let ops = json_patch_of(body)?;
+            let (ops, duplicates) = json_patch_of(body)?;
+            findings.extend(duplicates.into_iter().map(|d| format!("json patch duplicate field {d:?}")));
             patch::apply_json(&mut before, &ops, &target.served, call.route.name.unwrap_or(""))?;
             before
         }
@@ -196,26 +197,56 @@ fn patch_refused(value: &str, why: &str) -> ApiError {
     e.with_causes(&[cause])
 }
 
-fn json_patch_of(body: &[u8]) -> Result<Value, ApiError> {
-    let ops: Value = serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
-    match ops.as_array() {
-        None => Err(ApiError::bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")),
-        Some(list) if list.len() > OPERATIONS_LIMIT => Err(ApiError::new(
-            413,
-            "RequestEntityTooLarge",
-            format!("The allowed maximum operations in a JSON patch is {OPERATIONS_LIMIT}, got {}", list.len()),
-        )),
-        Some(_) => Ok(ops),
+/// What a patch of JSON is, in Go's words.
+const OPERATIONS: &str = "[]handlers.jsonPatchOp";
+const OPERATION: &str = "handlers.jsonPatchOp";
+
+fn decoding(why: impl std::fmt::Display) -> ApiError {
+    ApiError::bad_request(format!("error decoding patch: {why}"))
+}
+
+/// Reads a JSON patch: a list of operations. Also tells of keys that occur twice.
+pub(crate) fn json_patch_of(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+    let read = json::parse(body).map_err(decoding)?;
+    let ops = match read.value {
+        Value::Null => Value::Array(Vec::new()),
+        ops @ Value::Array(_) => ops,
+        other => return Err(decoding(format!("json: cannot unmarshal {} into Go value of type {OPERATIONS}", go_text::word(&other)))),
+    };
+    let list = ops.as_array().map_or(&[][..], Vec::as_slice);
+    for op in list {
+        if !op.is_object() && !op.is_null() {
+            return Err(decoding(format!("json: cannot unmarshal {} into Go value of type {OPERATION}", go_text::word(op))));
+        }
+        for field in ["op", "from", "path"] {
+            if let Some(v) = op.get(field).filter(|v| !v.is_string() && !v.is_null()) {
+                let word = go_text::word(v);
+                return Err(decoding(format!("json: cannot unmarshal {word} into Go struct field jsonPatchOp.{field} of type string")));
+            }
+        }
+    }
+    if list.len() > OPERATIONS_LIMIT {
+        let text =
+            format!("Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS_LIMIT}, got {}", list.len());
+        return Err(ApiError::new(413, "RequestEntityTooLarge", text));
+    }
+    match read.cut {
+        Some(cut) => Err(too_deep(&cut)),
+        None => Ok((ops, read.duplicates)),
     }
 }
 
-fn parse_patch(body: &[u8], kind: Kind) -> Result<(Value, Vec<String>), ApiError> {
-    let broken = |text: String| ApiError::bad_request(if kind == Kind::Strategic { text } else { format!("error decoding patch: {text}") });
-    match json::parse(body) {
-        Ok((v @ Value::Object(_), d)) => Ok((v, d)),
-        Ok((Value::Null, _)) => Err(ApiError::bad_request("Invalid JSON Patch")),
-        Ok(_) => Err(broken("json: cannot unmarshal into Go value of type map[string]interface {}".to_owned())),
-        Err(e) => Err(broken(go_text::json_syntax(body, &e))),
+/// Reads a merge patch of either kind.
+pub(crate) fn parse_patch(body: &[u8], kind: Kind) -> Result<(Value, Vec<String>), ApiError> {
+    // A strategic patch is decoded in the reference where nobody names the step.
+    let fault = |why: String| if kind == Kind::Strategic { ApiError::bad_request(why) } else { decoding(why) };
+    let read = json::parse(body).map_err(fault)?;
+    match read.value {
+        _ if read.cut.is_some() && read.value.is_object() => Err(too_deep(&read.cut.unwrap_or_default())),
+        v @ Value::Object(_) => Ok((v, read.duplicates)),
+        Value::Null if kind == Kind::Strategic => Ok((Value::Object(serde_json::Map::new()), Vec::new())),
+        Value::Null => Err(ApiError::bad_request("Invalid JSON Patch")),
+        v => Err(fault(format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", go_text::word(&v)))),
     }
 }
 
@@ -258,8 +289,14 @@ fn apply_patch<'s>(
     let name = call.route.name.unwrap_or("").to_owned();
     let r = target.served.clone();
     apply::check_config(call, target, &mut config, &name)?;
+    if let Some(cut) = &body.cut {
+        return Err(too_deep(cut));
+    }
     if opts.validation == Validation::Strict && !body.duplicates.is_empty() {
         return Err(ApiError::bad_request(format!("error strict decoding YAML: {}", body.duplicates.join(", "))));
+    }
+    if opts.validation == Validation::Warn {
+        call.warnings.extend(body.duplicates.iter().filter(|d| d.starts_with("line ")).cloned());
     }
     let given_rv = json::text(&config, "metadata.resourceVersion").to_owned();
     let given_uid = json::text(&config, "metadata.uid").to_owned();
@@ -295,11 +332,33 @@ fn apply_patch<'s>(
     Ok((doc, false))
 }
 
-fn read_apply(body: &[u8]) -> Result<super::ReadBody, ApiError> {
-    if body.first() == Some(&b'{') {
-        return read_json(body).map_err(|e| ApiError::bad_request(format!("error decoding YAML: {}", e.message)));
-    }
-    read_yaml(body).map_err(|e| ApiError::bad_request(format!("error decoding YAML: {}", e.message)))
+/// Reads the body of an apply: YAML, of which JSON is the most usual form.
+pub(crate) fn read_apply(body: &[u8]) -> Result<ReadBody, ApiError> {
+    let fault = |why: &str| ApiError::bad_request(format!("error decoding YAML: {why}"));
+    let text = yaml_text(body).map_err(|e| fault(&format!("error converting YAML to JSON: {}", e.message)))?;
+    let read = match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        // What is too deep as JSON is too deep as YAML, which it is taken for.
+        Ok(_) => json::parse(body).map_err(|_| fault("error converting YAML to JSON: yaml: exceeded max depth of 10000"))?,
+        Err(_) => {
+            let (value, duplicates) = crate::yaml::parse(text).map_err(|e| fault(&format!("error converting YAML to JSON: {e}")))?;
+            return apply_body(json::Parsed { value, duplicates, cut: None }, fault);
+        }
+    };
+    let duplicates = read.duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
+    apply_body(json::Parsed { duplicates, ..read }, fault)
+}
+
+fn apply_body(read: json::Parsed, fault: impl Fn(&str) -> ApiError) -> Result<ReadBody, ApiError> {
+    let doc = match read.value {
+        doc @ Value::Object(_) => doc,
+        Value::Null => Value::Object(serde_json::Map::new()),
+        v => {
+            let word = go_text::word(&v);
+            let why = "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal";
+            return Err(fault(&format!("{why} {word} into Go value of type map[string]interface {{}}")));
+        }
+    };
+    Ok(ReadBody { doc, duplicates: read.duplicates, cut: read.cut })
 }
 
 #[cfg(test)]

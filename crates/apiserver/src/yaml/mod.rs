@@ -10,9 +10,15 @@ use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 pub(crate) use self::emit::emit;
 
+/// Deepest nesting that is read. Documents are walked by recursion; the reference reads 10,000 levels.
+const DEPTH: usize = 100;
+
 /// Reads a document; also tells of keys that occur twice, in the words of the reference. The last one counts.
 pub(crate) fn parse(text: &str) -> Result<(Value, Vec<String>), String> {
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        budget: serde_saphyr::budget! { max_depth: DEPTH },
+    };
     let node: Node = serde_saphyr::from_str_with_options(first(text), options).map_err(|e| fault(&e.to_string()))?;
     Ok((node.value, node.duplicates))
 }
@@ -39,6 +45,15 @@ fn fault(told: &str) -> String {
         Some((n, rest)) => (n.parse::<u32>().unwrap_or(1), rest.split_once(": ").map_or(rest, |(_, t)| t)),
         None => (1, head),
     };
+    let text = match text {
+        t if t.contains("Depth {") || t.contains("recursion limit") => &format!("exceeded max depth of {DEPTH}"),
+        // Whatever else it has too much of, it has by aliases: bodies are too small for it.
+        t if t.contains("budget breached") => "document contains excessive aliasing",
+        t => t,
+    };
+    if text.starts_with("document contains") {
+        return format!("yaml: {text}");
+    }
     if text.starts_with("unclosed bracket") {
         return format!("yaml: line {line}: did not find expected node content");
     }
