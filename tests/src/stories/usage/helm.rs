@@ -63,7 +63,7 @@ pub(super) fn uses() -> Vec<Use> {
             .is("ahoy")
             .then("get deployment pier -o 'jsonpath={.spec.template.spec.containers[0].image} {.status.readyReplicas}'")
             .is("registry.example/pier:1 3"),
-        using("upgrade that is rolled back when it fails", format!("helm upgrade pier {chart} --set image=registry.invalid/pier --rollback-on-failure --timeout 2s"))
+        using("upgrade that is rolled back when it fails", format!("helm upgrade pier {chart} --set image=registry.invalid/pier --rollback-on-failure --timeout 6s"))
             .refused("has been rolled back due to rollback-on-failure being set")
             .then("helm history pier --max 1")
             .says("Rollback to 7"),
