@@ -259,7 +259,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(384))]
+    #![proptest_config(config(160))]
 
     #[test]
     fn merge_and_strategic_patches_are_done_or_refused(patches in prop::collection::vec((body(placed()), 1..3usize, any::<bool>()), 1..6)) {

@@ -42,7 +42,9 @@ pub(super) async fn a_lease_manager_hands_the_lease_over(stage: &Stage) -> Outco
     ensure(start.elapsed() < Duration::from_secs(3 * DURATION), start.elapsed())?;
     ensure(holder(stage, "handed").await?.as_deref() == Some("two"), "two holds it")?;
     drop(second);
-    tokio::time::timeout(PATIENCE, async { (first_task.await, second_task.await) }).await?;
+    for task in [first_task, second_task] {
+        tokio::time::timeout(PATIENCE, task).await???;
+    }
     Ok(())
 }
 
