@@ -163,7 +163,7 @@ pub(super) async fn dynamic_objects_are_discovered_and_written(stage: &Stage) ->
     let status = refusal(api.patch("dynamic", &PatchParams::default(), &Patch::Merge(json!({"data": {"user": "eA=="}}))).await)?;
     ensure(status.is_invalid() && status.message.contains("immutable"), &status)?;
     let groups = stage.client.list_api_groups().await?;
-    ensure(groups.groups.iter().any(|group| group.name == "apps"), &groups.groups.len())
+    ensure(groups.groups.iter().any(|group| group.name == "apps"), groups.groups.len())
 }
 
 pub(super) async fn metadata_comes_alone(stage: &Stage) -> Outcome {
