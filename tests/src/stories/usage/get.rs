@@ -70,7 +70,10 @@ pub(super) fn uses() -> Vec<Use> {
             .refused(r#"Error from server (BadRequest): Unable to find "/v1, Resource=configmaps" that match label selector "", field selector "data.size=1": "data.size" is not a known field selector: only "metadata.name", "metadata.namespace""#),
         using("in small pages", "get configmaps --chunk-size=1 -o name").lines(3),
         using("one of two", "get configmap a nothing").like("^a +1 ").refused(r#"Error from server (NotFound): configmaps "nothing" not found"#),
-        using("what may be missing", "get configmap nothing --ignore-not-found").is(""),
+        using("what may be missing", "get configmap nothing --ignore-not-found")
+            .is("")
+            .then("get configmap a nothing --ignore-not-found -o name")
+            .is("configmap/a"),
         using("from a file", "get -f maps.yaml -o name").is("configmap/b\nconfigmap/a\nconfigmap/c\nsecret/s"),
         using("a subresource", "create deployment sized --image=registry.example/app:1 --replicas=3")
             .says("created")
