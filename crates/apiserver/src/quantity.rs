@@ -27,9 +27,6 @@ pub enum BadQuantity {
     /// It does not look like one.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Format,
-    /// There is no number in it.
-    #[error("unable to parse numeric part of quantity")]
-    Number,
     /// What follows the number looks like a unit, but is none.
     #[error("unable to parse quantity's suffix")]
     Suffix,
@@ -65,11 +62,8 @@ impl Quantity {
         if digits(exponent) != exponent.len() {
             return Err(BadQuantity::Format);
         }
+        // No digits at all are zero, as upstream has it.
         let (scale, format) = suffix_of(suffix)?;
-        // A sign alone is zero, as upstream has it.
-        if whole.is_empty() && fraction.is_empty() && !rest.is_empty() {
-            return Err(BadQuantity::Number);
-        }
         let mut nanos = decimal(whole, fraction, scale);
         nanos = nanos.min(CAP);
         Ok(Quantity { nanos: if negative { -nanos } else { nanos }, format })
@@ -259,8 +253,20 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_amount_are_refused() {
-        for text in ["", "-", "lots", "1 Gi", "1.2.3", "1kk", "m", "1e"] {
-            assert!(Quantity::parse(text).is_err(), "{text}");
+        for (text, why) in [
+            ("", BadQuantity::Format),
+            ("lots", BadQuantity::Format),
+            ("1 Gi", BadQuantity::Format),
+            ("1.2.3", BadQuantity::Format),
+            ("1kk", BadQuantity::Suffix),
+            ("m001", BadQuantity::Suffix),
+            ("1e", BadQuantity::Suffix),
+        ] {
+            assert_eq!(Quantity::parse(text), Err(why), "{text}");
+        }
+        // Answers of kube-apiserver 1.36.2.
+        for text in ["-", "+", "m", "."] {
+            assert_eq!(Quantity::parse(text).map(Quantity::nanos), Ok(0), "{text}");
         }
     }
 }
