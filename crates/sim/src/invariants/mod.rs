@@ -61,6 +61,8 @@ struct Fold<'h> {
     pods: BTreeMap<String, Arc<Value>>,
     /// Pods that did not begin in the set that has them, or were on the wire while their maker was paused.
     adopted: BTreeSet<String>,
+    /// Pods that were on the wire while their maker was paused.
+    made_late: BTreeSet<String>,
     /// Sets that were on the wire while their maker was paused.
     late_sets: BTreeSet<String>,
     sets: BTreeMap<String, Arc<Value>>,
@@ -90,6 +92,7 @@ pub fn check(history: &History) -> Vec<String> {
         passes_of,
         pods: BTreeMap::new(),
         adopted: BTreeSet::new(),
+        made_late: BTreeSet::new(),
         late_sets: BTreeSet::new(),
         sets: BTreeMap::new(),
         deployments: BTreeMap::new(),

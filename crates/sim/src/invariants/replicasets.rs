@@ -52,10 +52,13 @@ impl Fold<'_> {
     /// the will of users; so the bound holds at every revision if it holds at each create. The allowance is the spec's: the largest size in
     /// force since the pass behind the write took its snapshot, because a later change cannot have been known to it. Nothing is allowed for
     /// pods that it had not seen: its own are shown by the freshness gate, and another leader's bear the same names. Only what was under way
-    /// while its manager was paused (F13) may be one too many for each, as D-4 says.
+    /// while its manager was paused (F13) may be too many, as D-4 says.
     fn created(&mut self, w: &Written, set: &str) {
         let now = self.live_of(set);
-        let late = i64::from(self.late(w));
+        if self.late(w) {
+            self.made_late.insert(id(w).to_owned());
+        }
+        let late = self.owned(set).filter(|p| live(p) && self.made_late.contains(uid(p))).count() as i64;
         let most = Self::since(self.wanted.get(set), self.saw(w, "replicasets")).max().unwrap_or(0);
         if now > most + late {
             self.fail("RS-1", w, format!("{now} live pods, at most {most} were wanted"));
