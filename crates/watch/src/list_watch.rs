@@ -64,7 +64,11 @@ impl<T: Object> ListWatch<T> {
                 },
             };
             match end {
-                Ok(End::Asked) => return,
+                Ok(End::Asked) => {
+                    // Whoever asks doubts what is there: a list that is only not older than that could say the same for ever.
+                    course.consistent = true;
+                    return;
+                }
                 Ok(End::Served) => {}
                 Ok(End::Hurried) => seconds = bounds::WATCH_HURRIED,
                 Ok(End::Short { news: true }) => {
