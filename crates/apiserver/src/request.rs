@@ -121,9 +121,6 @@ impl Response {
 
     /// Writes a JSON body for people: indented by two spaces, as Go's encoder does it. Other bodies stay as they are.
     pub(crate) fn indent(&mut self) {
-        if let Some(list) = self.list.take() {
-            self.body = Body::Full(list.whole());
-        }
         if let Body::Full(bytes) = &mut self.body
             && let Some(text) = pretty::indented(bytes)
         {

@@ -169,6 +169,7 @@ impl Server {
         };
         let is_json = response.headers.get(http::header::CONTENT_TYPE).is_some_and(|ty| ty.as_bytes().starts_with(b"application/json"));
         if is_json && !req.path.starts_with("/openapi/") && pretty::wanted(req) {
+            response = response.whole();
             response.indent();
         }
         response

@@ -23,28 +23,35 @@ pub(crate) const STORAGE_CLASS: Rules = Rules {
     ..DEFAULT
 };
 
+/// The name of whoever makes the volumes (`validateProvisioner`).
+pub(super) fn provisioner(field: &str, doc: &Value, e: &mut Errors) {
+    match json::text(doc, field) {
+        "" => e.required(field, ""),
+        name => {
+            let lower = name.to_lowercase();
+            e.names(field, &lower, meta::qualified_name(&lower));
+        }
+    }
+}
+
+/// What a class hands to its driver (`validateParameters`).
+pub(super) fn parameters(doc: &Value, e: &mut Errors) {
+    let Some(all) = json::object(doc, "parameters") else { return };
+    if all.len() > MAX_PARAMETERS {
+        return e.too_long("parameters", MAX_PARAMETERS);
+    }
+    if all.contains_key("") {
+        e.invalid_text("parameters", "", "field can not be empty.");
+    }
+    let size: usize = all.iter().map(|(k, v)| k.len() + v.as_str().map_or(0, str::len)).sum();
+    if size > MAX_PARAMETER_BYTES {
+        e.too_long("parameters", MAX_PARAMETER_BYTES);
+    }
+}
+
 fn storage_class(doc: &Value, e: &mut Errors) {
-    match json::text(doc, "provisioner") {
-        "" => e.required("provisioner", ""),
-        p => {
-            let lower = p.to_lowercase();
-            e.names("provisioner", &lower, meta::qualified_name(&lower));
-        }
-    }
-    let parameters = json::object(doc, "parameters");
-    if let Some(all) = parameters {
-        if all.len() > MAX_PARAMETERS {
-            e.too_long("parameters", MAX_PARAMETERS);
-        } else {
-            if all.contains_key("") {
-                e.invalid_text("parameters", "", "field can not be empty.");
-            }
-            let size: usize = all.iter().map(|(k, v)| k.len() + v.as_str().map_or(0, str::len)).sum();
-            if size > MAX_PARAMETER_BYTES {
-                e.too_long("parameters", MAX_PARAMETER_BYTES);
-            }
-        }
-    }
+    provisioner("provisioner", doc, e);
+    parameters(doc, e);
     e.one_of("reclaimPolicy", json::text(doc, "reclaimPolicy"), &["Delete", "Retain"]);
     e.one_of("volumeBindingMode", json::text(doc, "volumeBindingMode"), &["Immediate", "WaitForFirstConsumer"]);
     for (i, t) in json::list(doc, "allowedTopologies").iter().enumerate() {

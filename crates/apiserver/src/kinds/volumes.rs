@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::claims::add_finalizer;
 use super::errors::Errors;
-use super::{Check, DEFAULT, Rules, internal, selectors};
+use super::{Check, DEFAULT, Rules, internal, selectors, storage};
 use crate::json;
 use crate::meta;
 
@@ -136,13 +136,8 @@ pub(crate) const VOLUME_ATTRIBUTES_CLASS: Rules = Rules {
     prepare_create: |doc, _| add_finalizer(doc, "kubernetes.io/vac-protection"),
     on_update: &[Check::MetaUpdate, Check::Update, Check::Meta, Check::Always],
     validate: |doc, _, e, _| {
-        match json::text(doc, "driverName") {
-            "" => e.required("driverName", ""),
-            name => {
-                let lower = name.to_lowercase();
-                e.names("driverName", &lower, meta::qualified_name(&lower));
-            }
-        }
+        storage::provisioner("driverName", doc, e);
+        storage::parameters(doc, e);
         if json::object(doc, "parameters").is_none_or(serde_json::Map::is_empty) {
             e.required("parameters", "must contain at least one key/value pair");
         }

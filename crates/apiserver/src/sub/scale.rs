@@ -81,6 +81,10 @@ pub(crate) fn dispatch(call: &mut Call<'_>, verb: &str) -> Result<Response, ApiE
             }
         },
     };
+    update::check_name(call, &scale)?;
+    if verb != "update" {
+        decodes(&scale)?;
+    }
     check(&scale, &old, &name, &target)?;
     if target.served.custom && scale["spec"].get("replicas").is_none() && json::at(&old, Places::of(&target).replicas).is_none() {
         let path = Places::of(&target).replicas;
@@ -115,16 +119,6 @@ fn decodes(scale: &Value) -> Result<(), ApiError> {
 }
 
 fn check(scale: &Value, old: &Value, name: &str, target: &Target) -> Result<(), ApiError> {
-    let have = json::text(scale, "metadata.name");
-    if have.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        )));
-    }
-    if have != name {
-        return Err(ApiError::bad_request(format!("the name of the object ({have}) does not match the name on the URL ({name})")));
-    }
-    decodes(scale)?;
     let uid = json::text(scale, "metadata.uid");
     let was = json::text(old, "metadata.uid");
     if !uid.is_empty() && uid != was {

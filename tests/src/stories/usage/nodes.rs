@@ -101,7 +101,7 @@ fn processes() -> Vec<Use> {
         using("exec in what is not there", "exec nothing -- date").refused("Error from server (NotFound): pods \"nothing\" not found"),
         using("attach", "attach two -c main").refused(format!("attach {NO}")).local(KUBELET),
         using("port-forward", "port-forward pod/two :80").refused(format!("portforward {NO}")).local(KUBELET),
-        using("cp", "cp local.txt two:/tmp/remote.txt -c main").file("local.txt", "text").refused(format!("exec {NO}")).local(KUBELET),
+        using("cp", "cp local.txt two:/srv/remote.txt -c main").file("local.txt", "text").refused(format!("exec {NO}")).local(KUBELET),
         using("debug with a container beside", "debug two --image=registry.example/tools:1 --container=look --target=main --profile=general")
             .says("Targeting container \"main\".")
             .then("get pod two -o 'jsonpath={.spec.ephemeralContainers[0].name} {.spec.ephemeralContainers[0].targetContainerName}'")
