@@ -79,8 +79,9 @@ impl Local {
     /// Writes a request on a connection of its own and reads the answer.
     pub async fn ask(&self, request: &[u8]) -> Result<Answer, String> {
         let mut stream = self.connect().await;
-        // A server that refuses a long request may stop reading it.
-        let _ = tokio::time::timeout(PATIENCE, stream.write_all(request)).await;
+        // A server that refuses a long request may stop reading it. Without the flush, TLS may keep what the socket had no room for.
+        let sent = async { stream.write_all(request).await.and(stream.flush().await) };
+        let _ = tokio::time::timeout(PATIENCE, sent).await;
         tokio::time::timeout(PATIENCE, Answer::read(&mut stream, request.starts_with(b"HEAD ")))
             .await
             .map_err(|_| "no answer".to_owned())?

@@ -36,8 +36,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Most requests at once on one HTTP/2 connection, watches included.
 const STREAM_LIMIT: u32 = 1_000;
-/// Largest request head, as Go's server has it.
-const HEAD_SIZE: u32 = 1 << 20;
+/// Most bytes that hyper reads of a head before it gives up by itself, and that wait unsent on an HTTP/1 connection: more than
+/// [`manners::HEAD_SIZE`], so that a head which is only somewhat too large gets a text with its refusal.
+const BUFFER: usize = 2 * manners::HEAD_SIZE;
 /// About how much of a busy watch is written at once: as much as a TLS record holds.
 const PIECE: usize = 16 * 1024;
 /// Most headers of an HTTP/1 request. Go counts their bytes alone.
@@ -90,12 +91,12 @@ fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // No `pipeline_flush`: it would let the buffer of an answer grow without a bound while the peer takes nothing, and keep the answer to what
     // is no HTTP from being sent.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_headers(HEADERS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_headers(HEADERS).max_buf_size(BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAM_LIMIT)
-        .max_header_list_size(HEAD_SIZE)
+        .max_header_list_size(manners::HEAD_SIZE as u32)
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
         .max_send_buf_size(UNSENT)

@@ -7,9 +7,15 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
 use crate::Response;
 
+/// Most bytes of a request head: Go's `DefaultMaxHeaderBytes`, and what its reader grants beyond them.
+pub(super) const HEAD_SIZE: usize = (1 << 20) + 4096;
+
 /// The answer to a request that is HTTP but not one that may be asked.
 pub(super) fn refused(head: &Parts) -> Option<Response> {
     let one = head.version <= Version::HTTP_11;
+    if one && size(head) > HEAD_SIZE {
+        return Some(page(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "431 Request Header Fields Too Large"));
+    }
     if one && head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
         return Some(page(StatusCode::BAD_REQUEST, "400 Bad Request: missing required Host header"));
     }
@@ -36,6 +42,12 @@ fn page(status: StatusCode, text: &'static str) -> Response {
     let mut response = Response::text(status, text);
     response.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// Bytes of a head as it came over the wire, but for superfluous blanks.
+fn size(head: &Parts) -> usize {
+    let line = head.method.as_str().len() + head.uri.path_and_query().map_or(1, |p| p.as_str().len()) + "  HTTP/1.1\r\n\r\n".len();
+    line + head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>()
 }
 
 fn host_byte(b: u8) -> bool {
@@ -115,6 +127,8 @@ mod tests {
         assert_eq!(code(head(|b| b.header("expect", "100-continue"))), None);
         assert_eq!(code(head(|b| b.header("expect", "a miracle"))), Some(417));
         assert_eq!(code(head(|b| b.header("host", "a b"))), Some(400));
+        assert_eq!(code(head(|b| b.header("x", "a".repeat(HEAD_SIZE - 100)))), None);
+        assert_eq!(code(head(|b| b.header("x", "a".repeat(HEAD_SIZE)))), Some(431));
         let none = http::Request::get("/api").body(()).expect("a request").into_parts().0;
         assert_eq!(code(none), Some(400));
     }
