@@ -15,8 +15,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::process::{Process, built, scratch, until};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long an answer may take: longer than a busy disk can stop everybody.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that runs, without nodes and manager.
 pub struct Local {
