@@ -168,7 +168,7 @@ async fn ten_thousand_idle_connections_cost_bounded_memory_and_hold_nobody_up() 
     );
     assert!(local.process.descriptors() <= open + count + 100, "{} descriptors", local.process.descriptors());
     assert!(held < 48 * 1024 * count as u64 + 32 * MIB, "{held} bytes for {count} connections");
-    assert!(answer < Duration::from_secs(2), "{answer:?}");
+    assert!(answer < Duration::from_secs(10), "{answer:?}");
     drop(connections);
     assert!(
         until(Duration::from_secs(20), || local.process.descriptors() < open + 50).await,
