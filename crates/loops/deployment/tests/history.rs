@@ -140,6 +140,8 @@ fn the_memory_of_revisions_is_cut_at_its_beginning() {
     assert_eq!(remembered(&more, "7"), format!("{},7", "x".repeat(1997)), "the first goes");
     let several = format!("1,22,333,{}", "x".repeat(1991));
     assert_eq!(remembered(&several, "44"), format!("333,{},44", "x".repeat(1991)));
+    let exactly = format!("1,22,{}", "x".repeat(1995));
+    assert_eq!(remembered(&exactly, "7"), format!("22,{},7", "x".repeat(1995)), "2000 once the first has gone");
     let huge = "x".repeat(1999);
     assert_eq!(remembered(&huge, "7"), "7", "the old ones all go");
 }

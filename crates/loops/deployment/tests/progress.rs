@@ -152,6 +152,9 @@ fn a_finished_rollout_is_not_judged_again() {
     assert_eq!(*condition(status(&report), "Progressing"), before);
     let (_, report) = world.pass();
     assert_eq!((report.next, report.steps.len()), (Next::OnChange, 0));
+    world.edit_set("web-1", |s| s.available(1));
+    let (_, report) = world.pass();
+    assert_eq!(*condition(status(&report), "Progressing"), before, "a pod that comes back is no progress of a rollout");
     // A pod more or less while the rest is busy: not finished, but nothing that could time out either.
     let mut extra = Cluster::new(deployment("web").replicas(2).complete().with("/status/replicas", 3))
         .and(set("web", 1).full(2).sized_for(2, 3))

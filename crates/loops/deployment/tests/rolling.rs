@@ -70,7 +70,7 @@ fn sizes_go_through_the_known_steps() {
 /// Unit vectors of workloads 2.7 for growing.
 #[test]
 fn the_new_set_grows_into_the_room_there_is() {
-    for (replicas, surge, old, new, want) in [(10, 0, 10, 0, 0), (10, 2, 10, 0, 2), (10, 2, 5, 0, 7), (10, 2, 10, 2, 2), (10, 2, 2, 11, 10)]
+    for (replicas, surge, old, new, want) in [(10, 0, 10, 0, 0), (10, 2, 10, 0, 2), (10, 2, 5, 0, 7), (10, 2, 10, 2, 2), (10, 2, 2, 11, 10), (10, 2, 1, 8, 10)]
     {
         let world = Cluster::new(deployment("web").image("app:2").replicas(replicas).rolling(surge, 0))
             .and(set("web", 1).size(old).available(0))
@@ -333,6 +333,7 @@ fn going_back_in_the_middle_raises_the_revision_with_the_size() {
     world.log.clear();
     world.pass();
     assert_eq!(world.log.iter().filter(|l| **l == format!("update {first}")).count(), 1, "one write for revision and size");
+    assert_eq!(world.set(&first)["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "3", "and both are in it");
     world.settle_with(|w| w.ready_pods("app:1"));
     let notes = &world.set(&first)["metadata"]["annotations"];
     assert_eq!(notes["deployment.kubernetes.io/revision"], "3");
