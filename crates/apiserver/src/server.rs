@@ -333,7 +333,7 @@ fn scope_fits(r: &Resource, route: &Route<'_>, req: &Request) -> bool {
 }
 
 /// The verb of a request on a resource, as authorization names it.
-fn verb(call: &Call<'_>) -> Option<&'static str> {
+pub(crate) fn verb(call: &Call<'_>) -> Option<&'static str> {
     let named = call.route.name.is_some();
     Some(match call.req.method {
         Method::GET => {

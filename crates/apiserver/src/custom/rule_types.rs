@@ -7,12 +7,13 @@ use cel::Program;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use serde_json::Value;
 
+use super::rule_names::{BINDS, FUNCTIONS, NAMES};
 use super::rules::escaped;
 use crate::json;
 
 /// The type of an expression.
 #[derive(Clone, Debug)]
-enum Ty<'a> {
+pub(super) enum Ty<'a> {
     Dyn,
     Bool,
     Int,
@@ -30,7 +31,7 @@ enum Ty<'a> {
 }
 
 impl Ty<'_> {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Ty::Dyn => "dyn".into(),
             Ty::Bool => "bool".into(),
@@ -68,7 +69,7 @@ impl Ty<'_> {
 }
 
 /// The type that a schema gives.
-fn of_schema(s: &Value, resource: bool) -> Ty<'_> {
+pub(super) fn of_schema(s: &Value, resource: bool) -> Ty<'_> {
     if s["x-kubernetes-int-or-string"] == true {
         return Ty::Dyn;
     }
@@ -89,157 +90,40 @@ fn of_schema(s: &Value, resource: bool) -> Ty<'_> {
     }
 }
 
-/// What functions make, by name; `dyn` where it depends.
-const FUNCTIONS: &[(&str, char)] = &[
-    ("size", 'i'),
-    ("startsWith", 'b'),
-    ("endsWith", 'b'),
-    ("contains", 'b'),
-    ("matches", 'b'),
-    ("int", 'i'),
-    ("uint", 'u'),
-    ("double", 'd'),
-    ("string", 's'),
-    ("bytes", 'y'),
-    ("bool", 'b'),
-    ("dyn", '?'),
-    ("type", '?'),
-    ("timestamp", 't'),
-    ("duration", 'p'),
-    ("getFullYear", 'i'),
-    ("getMonth", 'i'),
-    ("getDate", 'i'),
-    ("getDayOfMonth", 'i'),
-    ("getDayOfWeek", 'i'),
-    ("getDayOfYear", 'i'),
-    ("getHours", 'i'),
-    ("getMinutes", 'i'),
-    ("getSeconds", 'i'),
-    ("getMilliseconds", 'i'),
-    ("charAt", 's'),
-    ("indexOf", 'i'),
-    ("lastIndexOf", 'i'),
-    ("join", 's'),
-    ("lowerAscii", 's'),
-    ("upperAscii", 's'),
-    ("trim", 's'),
-    ("replace", 's'),
-    ("split", '?'),
-    ("substring", 's'),
-    ("format", 's'),
-    ("reverse", '?'),
-    ("quote", 's'),
-    ("isSorted", 'b'),
-    ("min", '?'),
-    ("max", '?'),
-    ("sum", '?'),
-    ("find", 's'),
-    ("findAll", '?'),
-    ("isURL", 'b'),
-    ("url", '?'),
-    ("getScheme", 's'),
-    ("getHost", 's'),
-    ("getHostname", 's'),
-    ("getPort", 's'),
-    ("getEscapedPath", 's'),
-    ("getQuery", '?'),
-    ("isQuantity", 'b'),
-    ("quantity", '?'),
-    ("isGreaterThan", 'b'),
-    ("isLessThan", 'b'),
-    ("compareTo", 'i'),
-    ("sign", 'i'),
-    ("asInteger", 'i'),
-    ("isInteger", 'b'),
-    ("asApproximateFloat", 'd'),
-    ("add", '?'),
-    ("sub", '?'),
-    ("isIP", 'b'),
-    ("ip", '?'),
-    ("isCanonical", 'b'),
-    ("family", 'i'),
-    ("isUnspecified", 'b'),
-    ("isLoopback", 'b'),
-    ("isCIDR", 'b'),
-    ("cidr", '?'),
-    ("containsIP", 'b'),
-    ("containsCIDR", 'b'),
-    ("prefixLength", 'i'),
-    ("equivalent", 'b'),
-    ("intersects", 'b'),
-    ("validate", '?'),
-    ("named", '?'),
-    ("dns1123Label", '?'),
-    ("dns1123Subdomain", '?'),
-    ("dns1035Label", '?'),
-    ("qualifiedName", '?'),
-    ("labelValue", '?'),
-    ("uri", '?'),
-    ("uuid", '?'),
-    ("byte", '?'),
-    ("date", '?'),
-    ("datetime", '?'),
-    ("hasValue", 'b'),
-    ("value", '?'),
-    ("orValue", '?'),
-    ("or", '?'),
-    ("of", '?'),
-    ("ofNonZeroValue", '?'),
-    ("none", '?'),
-    ("optMap", '?'),
-    ("optFlatMap", '?'),
-];
-
-/// Names that stand for no value of the object: namespaces of functions and names of types.
-const NAMES: &[&str] = &[
-    "optional",
-    "sets",
-    "format",
-    "math",
-    "strings",
-    "ip",
-    "cidr",
-    "int",
-    "uint",
-    "double",
-    "string",
-    "bytes",
-    "bool",
-    "list",
-    "map",
-    "type",
-    "null_type",
-    "base64",
-    "google",
-    "timestamp",
-    "duration",
-];
-
 struct Checker<'a> {
     program: &'a Program,
     source: &'a str,
-    names: Vec<BTreeMap<String, Ty<'a>>>,
+    names: Vec<Names<'a>>,
     errors: Vec<String>,
 }
 
-/// Checks an expression at a place of a schema; the error is written as the reference writes it.
-pub(super) fn check(s: &Value, resource: bool, source: &str, program: &Program) -> Result<(), String> {
-    let this = of_schema(s, resource);
-    let scope = BTreeMap::from([("self".to_owned(), this.clone()), ("oldSelf".to_owned(), this)]);
-    let mut c = Checker { program, source, names: vec![scope], errors: Vec::new() };
-    c.ty(program.expression());
-    if c.errors.is_empty() { Ok(()) } else { Err(c.errors.join("\n ")) }
+/// Names and their types.
+pub(super) type Names<'a> = BTreeMap<String, Ty<'a>>;
+
+/// The type of what an expression makes of some names; errors are written as the reference writes them.
+pub(super) fn outcome<'a>(names: Names<'a>, source: &'a str, program: &'a Program) -> Result<Ty<'a>, String> {
+    let mut c = Checker { program, source, names: vec![names], errors: Vec::new() };
+    let made = c.ty(program.expression());
+    if c.errors.is_empty() { Ok(made) } else { Err(c.errors.join("\n ")) }
 }
 
-/// Whether a rule that is well-typed can be no bool (or, of a message, no text).
-pub(super) fn makes(s: &Value, resource: bool, source: &str, program: &Program, text: bool) -> bool {
+/// The names that rules at a place of a schema know.
+fn names_of(s: &Value, resource: bool) -> Names<'_> {
     let this = of_schema(s, resource);
-    let scope = BTreeMap::from([("self".to_owned(), this.clone()), ("oldSelf".to_owned(), this)]);
-    let mut c = Checker { program, source, names: vec![scope], errors: Vec::new() };
-    match c.ty(program.expression()) {
-        Ty::Dyn => true,
-        Ty::Bool => !text,
-        Ty::Text => text,
+    BTreeMap::from([("self".to_owned(), this.clone()), ("oldSelf".to_owned(), this)])
+}
+
+/// Checks an expression at a place of a schema.
+pub(super) fn check(s: &Value, resource: bool, source: &str, program: &Program) -> Result<(), String> {
+    outcome(names_of(s, resource), source, program).map(|_| ())
+}
+
+/// Whether a rule that is well-typed makes a bool (or, of a message, a text), as far as can be told.
+pub(super) fn makes(s: &Value, resource: bool, source: &str, program: &Program, text: bool) -> bool {
+    match outcome(names_of(s, resource), source, program) {
+        Ok(Ty::Dyn) => true,
+        Ok(Ty::Bool) => !text,
+        Ok(Ty::Text) => text,
         _ => false,
     }
 }
@@ -354,6 +238,9 @@ impl<'a> Checker<'a> {
     }
 
     fn call(&mut self, id: u64, c: &'a CallExpr) -> Ty<'a> {
+        if let Some(t) = self.bind(c) {
+            return t;
+        }
         let target = match &c.target {
             // A namespace such as `sets` is no value.
             Some(t) if matches!(&t.expr, Expr::Ident(n) if NAMES.contains(&n.as_str())) => None,
@@ -389,6 +276,20 @@ impl<'a> Checker<'a> {
                 Ty::Dyn
             }
         }
+    }
+
+    /// `cel.bind(name, value, expression)`, where the names say that there is such a thing.
+    fn bind(&mut self, c: &'a CallExpr) -> Option<Ty<'a>> {
+        let on_cel = c.target.as_ref().is_some_and(|t| matches!(&t.expr, Expr::Ident(n) if n == BINDS));
+        let [IdedExpr { expr: Expr::Ident(name), .. }, value, expression] = &c.args[..] else { return None };
+        if c.func_name != "bind" || !on_cel || !self.names[0].contains_key(BINDS) {
+            return None;
+        }
+        let value = self.ty(value);
+        self.names.push(BTreeMap::from([(name.clone(), value)]));
+        let made = self.ty(expression);
+        self.names.pop();
+        Some(made)
     }
 
     /// The type of an operator's outcome; `None`: the name is no operator.

@@ -84,6 +84,19 @@ pub(crate) fn cidr(path: &str, s: &str, known: &[&str], e: &mut Errors) {
     }
 }
 
+/// An address of an interface with the length of its network's prefix, in the one form that is normal.
+pub(crate) fn interface(path: &str, s: &str, e: &mut Errors) {
+    let Some((ip, bits)) = parse_cidr(s) else {
+        return e.invalid_text(path, s, "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)");
+    };
+    // The prefix of an IPv4 address in IPv6 form counts the 96 bits in front of it.
+    let bits = if ip.is_ipv4() && bits > 32 { i64::from(bits) - 96 } else { i64::from(bits) };
+    let normal = format!("{ip}/{bits}");
+    if s != normal {
+        e.invalid_text(path, s, &format!("must be in canonical form ({})", quote(&normal)));
+    }
+}
+
 /// An address that traffic can be sent to.
 pub(crate) fn endpoint(path: &str, s: &str, e: &mut Errors) {
     let Some(ip) = parse_ip(s) else {

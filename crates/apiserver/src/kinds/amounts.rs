@@ -75,7 +75,8 @@ pub(crate) fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
-fn is_extended(name: &str) -> bool {
+/// Whether the resource is one that somebody else defines.
+pub(crate) fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && meta::qualified_name(&format!("requests.{name}")).is_empty()
 }
 

@@ -18,6 +18,16 @@ pub(crate) const PERSISTENT_VOLUME: Rules = Rules {
         doc["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": meta::seconds(env.now)});
         add_finalizer(doc, "kubernetes.io/pv-protection");
     },
+    prepare_status: |doc, old, env| {
+        let (is, was) = (&doc["status"], &old["status"]);
+        let (at, before) = (is.get("lastPhaseTransitionTime"), was.get("lastPhaseTransitionTime"));
+        let at = match is.get("phase") == was.get("phase") {
+            true if at.is_none() => before.cloned(),
+            false if at.is_none() || at == before => Some(meta::seconds(env.now).into()),
+            _ => return,
+        };
+        json::put(&mut doc["status"], "lastPhaseTransitionTime", at);
+    },
     validate: |doc, _, e, _| volume(&doc["spec"], e),
     validate_update: volume_update,
     ..DEFAULT

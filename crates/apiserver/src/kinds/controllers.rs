@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::errors::Errors;
 use super::selectors::{self, at_most_all, int_or_percent, is_zero};
-use super::{Check, DEFAULT, Env, Rules, internal, pod_spec};
+use super::{Check, DEFAULT, Env, Flavour, Rules, internal, pod_spec};
 use crate::json;
 
 /// The annotation of the old rollback (workloads 2.9).
@@ -30,6 +30,7 @@ pub(crate) const REPLICA_SET: Rules = Rules {
 };
 
 pub(crate) const REPLICATION_CONTROLLER: Rules = Rules {
+    meta: Flavour::Named,
     on_update: &[Check::MetaUpdate, Check::Always],
     validate: |doc, _, e, _| replication_controller(doc, e),
     validate_status: |doc, _, e, _| set_status(doc, e),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::registry::Resource;
 
-/// A field: plural of the kind (or `pod`: the spec of a pod, wherever it is), path (`*`: every item), gate.
+/// A field: plural of the kind (or `pod`: the spec of a pod, wherever it is), path (`*`: every item, or every value of a map), gate.
 const OFF: &[(&str, &str, &str)] = &[
     ("pod", "containers.*.lifecycle.stopSignal", "ContainerStopSignals"),
     ("pod", "initContainers.*.lifecycle.stopSignal", "ContainerStopSignals"),
@@ -16,6 +16,11 @@ const OFF: &[(&str, &str, &str)] = &[
     ("leases", "spec.strategy", "CoordinatedLeaderElection"),
     ("leases", "spec.preferredHolder", "CoordinatedLeaderElection"),
     ("csidrivers", "spec.preventPodSchedulingIfMissing", "VolumeLimitScaling"),
+    ("resourceslices", "spec.devices.*.attributes.*.ints", "DRAListTypeAttributes"),
+    ("resourceslices", "spec.devices.*.attributes.*.bools", "DRAListTypeAttributes"),
+    ("resourceslices", "spec.devices.*.attributes.*.strings", "DRAListTypeAttributes"),
+    ("resourceslices", "spec.devices.*.attributes.*.versions", "DRAListTypeAttributes"),
+    ("resourceslices", "spec.devices.*.nodeAllocatableResourceMappings", "DRANodeAllocatableResources"),
 ];
 
 /// Objects that go when the field was all they had.
@@ -56,7 +61,11 @@ pub(crate) fn drop_disabled(r: &Resource, doc: &mut Value, old: Option<&Value>) 
 fn has(v: &Value, path: &[&str]) -> bool {
     match path {
         [] => !v.is_null(),
-        ["*", rest @ ..] => v.as_array().is_some_and(|l| l.iter().any(|v| has(v, rest))),
+        ["*", rest @ ..] => match v {
+            Value::Array(l) => l.iter().any(|v| has(v, rest)),
+            Value::Object(m) => m.values().any(|v| has(v, rest)),
+            _ => false,
+        },
         [k, rest @ ..] => v.get(k).is_some_and(|v| has(v, rest)),
     }
 }
@@ -64,7 +73,11 @@ fn has(v: &Value, path: &[&str]) -> bool {
 fn remove(v: &mut Value, path: &[&str]) {
     match path {
         [] => {}
-        ["*", rest @ ..] => v.as_array_mut().into_iter().flatten().for_each(|v| remove(v, rest)),
+        ["*", rest @ ..] => match v {
+            Value::Array(l) => l.iter_mut().for_each(|v| remove(v, rest)),
+            Value::Object(m) => m.values_mut().for_each(|v| remove(v, rest)),
+            _ => {}
+        },
         [k] => {
             if let Some(m) = v.as_object_mut() {
                 m.shift_remove(*k);

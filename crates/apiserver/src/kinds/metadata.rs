@@ -17,12 +17,14 @@ pub(crate) enum Flavour {
     Core,
     /// Those of the machinery alone.
     Machinery,
+    /// Those of the core, but the prefix of a generated name is not looked at: what is wrong with it is wrong with the name.
+    Named,
 }
 
 /// Metadata as a whole.
 pub(crate) fn whole(r: &Resource, rule: NameRule, flavour: Flavour, doc: &Value, e: &mut Errors) {
     let (name, prefix) = (json::text(doc, "metadata.name"), json::text(doc, "metadata.generateName"));
-    if !prefix.is_empty() {
+    if !prefix.is_empty() && flavour != Flavour::Named {
         e.names("metadata.generateName", prefix, rule(&meta::mask_trailing_dash(prefix)));
     }
     if name.is_empty() {
@@ -50,6 +52,15 @@ pub(crate) fn validate_embedded_meta(m: &Value, path: &str, e: &mut Errors) {
     }
     validate_labels(json::object(m, "labels"), &format!("{path}.labels"), e);
     validate_annotations(json::object(m, "annotations"), &format!("{path}.annotations"), e);
+}
+
+/// What must hold of the metadata that objects are made with: labels and annotations, nothing else (core `ValidateTemplateObjectMeta`).
+pub(crate) fn of_template(path: &str, m: &Value, e: &mut Errors) {
+    validate_annotations(json::object(m, "annotations"), &format!("{path}.annotations"), e);
+    validate_labels(json::object(m, "labels"), &format!("{path}.labels"), e);
+    for k in m.as_object().into_iter().flat_map(|m| m.keys()).filter(|k| !matches!(k.as_str(), "annotations" | "labels")) {
+        e.forbidden(&format!("{path}.{k}"), "cannot be set");
+    }
 }
 
 fn common(doc: &Value, e: &mut Errors) {
@@ -167,7 +178,7 @@ fn finalizers(list: &[Value], e: &mut Errors) {
 }
 
 fn known_finalizers(flavour: Flavour, doc: &Value, e: &mut Errors) {
-    if flavour != Flavour::Core {
+    if flavour == Flavour::Machinery {
         return;
     }
     for (i, f) in json::list(doc, "metadata.finalizers").iter().enumerate() {

@@ -10,6 +10,11 @@ mod cron_job;
 mod cron_schedule;
 mod daemon_set;
 mod data;
+mod device_allocation;
+mod device_capacity;
+mod device_claims;
+mod device_slices;
+mod devices;
 mod difference;
 mod endpoint_slice;
 mod endpoints;
@@ -74,6 +79,8 @@ pub(crate) struct Env<'a> {
     pub(crate) user: &'a UserInfo,
     /// The resource as the path names it.
     pub(crate) served: &'a Resource,
+    /// The verb of the write, as authorization names it.
+    pub(crate) verb: &'static str,
 }
 
 /// Says what is wrong with a name.
@@ -239,6 +246,10 @@ pub(crate) fn rules(r: &Resource) -> &'static Rules {
         },
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => &flow_control::FLOW_SCHEMA,
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flow_control::PRIORITY_LEVEL,
+        ("resource.k8s.io", "deviceclasses") => &devices::DEVICE_CLASS,
+        ("resource.k8s.io", "resourceclaims") => &device_claims::RESOURCE_CLAIM,
+        ("resource.k8s.io", "resourceclaimtemplates") => &device_claims::RESOURCE_CLAIM_TEMPLATE,
+        ("resource.k8s.io", "resourceslices") => &device_slices::RESOURCE_SLICE,
         ("networking.k8s.io", "servicecidrs") => &misc::SERVICE_CIDR,
         ("apiextensions.k8s.io", _) => &crate::custom::DEFINITION,
         ("certificates.k8s.io", "certificatesigningrequests") => &signing_request::SIGNING_REQUEST,
@@ -260,6 +271,7 @@ pub(crate) fn reset_fields(r: &Resource, sub: Option<&str>) -> &'static [&'stati
         Some("status") => match (r.group.as_str(), r.plural.as_str()) {
             ("apps", "deployments") => &["spec", "metadata.labels"],
             ("", "pods") => &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"],
+            ("resource.k8s.io", "resourceclaims") => &["spec", "metadata"],
             _ if r.custom => &["spec", "metadata"],
             _ => &["spec"],
         },

@@ -282,13 +282,7 @@ fn ephemeral_name(at: &str, pod_name: &str, name: &str, e: &mut Errors) {
 }
 
 fn claim_template(path: &str, t: &Value, e: &mut Errors) {
-    super::metadata::validate_annotations(json::object(t, "metadata.annotations"), &format!("{path}.metadata.annotations"), e);
-    super::metadata::validate_labels(json::object(t, "metadata.labels"), &format!("{path}.metadata.labels"), e);
-    for k in json::object(t, "metadata").into_iter().flat_map(|m| m.keys()) {
-        if !matches!(k.as_str(), "annotations" | "labels") {
-            e.forbidden(&format!("{path}.metadata.{k}"), "cannot be set");
-        }
-    }
+    super::metadata::of_template(&format!("{path}.metadata"), &t["metadata"], e);
     claims::spec(&format!("{path}.spec"), &t["spec"], e);
 }
 

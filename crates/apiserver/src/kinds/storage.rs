@@ -52,8 +52,15 @@ pub(super) fn parameters(doc: &Value, e: &mut Errors) {
 fn storage_class(doc: &Value, e: &mut Errors) {
     provisioner("provisioner", doc, e);
     parameters(doc, e);
-    e.one_of("reclaimPolicy", json::text(doc, "reclaimPolicy"), &["Delete", "Retain"]);
-    e.one_of("volumeBindingMode", json::text(doc, "volumeBindingMode"), &["Immediate", "WaitForFirstConsumer"]);
+    let policy = json::text(doc, "reclaimPolicy");
+    if !policy.is_empty() {
+        e.one_of("reclaimPolicy", policy, &["Delete", "Retain"]);
+    }
+    match doc.get("volumeBindingMode").and_then(Value::as_str) {
+        None => e.required("volumeBindingMode", ""),
+        Some("Immediate" | "WaitForFirstConsumer") => {}
+        Some(other) => e.unsupported("volumeBindingMode", other, &["Immediate", "WaitForFirstConsumer"]),
+    }
     for (i, t) in json::list(doc, "allowedTopologies").iter().enumerate() {
         let mut seen = Vec::new();
         for (j, r) in json::list(t, "matchLabelExpressions").iter().enumerate() {

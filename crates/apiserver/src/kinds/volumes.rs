@@ -44,8 +44,8 @@ fn attachment(s: &Value, e: &mut Errors) {
     }
 }
 
-/// `ValidateCSIDriverName`.
-fn driver_name(path: &str, name: &str, e: &mut Errors) {
+/// `ValidateCSIDriverName`; drivers of devices have such names too.
+pub(super) fn driver_name(path: &str, name: &str, e: &mut Errors) {
     if name.is_empty() {
         return e.required(path, "");
     }

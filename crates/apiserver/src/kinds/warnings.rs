@@ -81,6 +81,12 @@ pub(crate) fn warnings(r: &Resource, sub: Option<&str>, doc: &Value, old: Option
             }
         }
         ("networking.k8s.io", "networkpolicies") => network_policy(doc, &mut out),
+        ("resource.k8s.io", "resourceslices") => {
+            let driver = json::text(doc, "spec.driver");
+            if driver != driver.to_lowercase() {
+                out.push(format!("spec.driver: driver names should be lowercase; {} contains uppercase characters", quote(driver)));
+            }
+        }
         _ => {}
     }
     out

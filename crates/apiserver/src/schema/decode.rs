@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::go_names::{bare, embedded, type_of};
 use super::{Field, Schema, StructId, Ty};
 use crate::go_text::{self, word};
 use crate::go_time;
@@ -58,6 +59,15 @@ impl<'a> Path<'a> {
         Path { parent: Some(self), seg: Seg::Index(i), owner: self.owner }
     }
 
+    /// The innermost field, and the struct that it is of.
+    fn at_field(&self) -> (&'a str, &'a str) {
+        match (self.seg, self.parent) {
+            (Seg::Field(name), _) => (self.owner, name),
+            (_, Some(parent)) => parent.at_field(),
+            (_, None) => ("", ""),
+        }
+    }
+
     /// The path as Go's decoder tells it: the innermost struct, then the fields from the root, without keys and positions.
     fn go(&self) -> String {
         let mut fields = Vec::new();
@@ -92,22 +102,9 @@ impl std::fmt::Display for Path<'_> {
 }
 
 fn wrong<T>(v: &Value, path: &Path<'_>, want: &str) -> Result<T, WrongType> {
+    let (owner, field) = path.at_field();
+    let want = type_of(owner, field, want);
     Err(WrongType(format!("json: cannot unmarshal {} into Go struct field {} of type {want}", word(v), path.go())))
-}
-
-/// Fields that stand in a struct of their own within the Go type.
-fn embedded(owner: &str, field: &str) -> Option<&'static str> {
-    match (owner, field) {
-        ("Volume", f) if f != "name" => Some("VolumeSource"),
-        ("Probe" | "LifecycleHandler", "exec" | "httpGet" | "tcpSocket" | "grpc") => Some("ProbeHandler"),
-        ("EphemeralContainer", f) if f != "targetContainerName" => Some("EphemeralContainerCommon"),
-        _ => None,
-    }
-}
-
-/// The name of a struct within its package: `PodSpec` of `core/v1.PodSpec`.
-fn bare(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
 }
 
 impl Schema {

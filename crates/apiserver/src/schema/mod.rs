@@ -4,6 +4,7 @@
 //! the schemas of CustomResourceDefinitions. Everything that walks a document walks these nodes.
 
 pub mod decode;
+mod go_names;
 mod load;
 
 pub(crate) use load::mark_walks;

@@ -13,7 +13,7 @@ use crate::kinds::{self, Env, Errors};
 use crate::read::written_response;
 use crate::registry::Generation;
 use crate::request::Response;
-use crate::server::{Call, Server, Turn, key};
+use crate::server::{Call, Server, Turn, key, verb};
 use crate::status::ApiError;
 use crate::{json, meta};
 
@@ -56,6 +56,7 @@ pub(crate) fn create_document<'s>(
         warnings: Default::default(),
         user: &call.req.user,
         served: &target.served,
+        verb: verb(call).unwrap_or("create"),
     };
 
     let owned = match op {

@@ -13,7 +13,7 @@ use crate::kinds::{self, Env, Errors};
 use crate::read::written_response;
 use crate::registry::Generation;
 use crate::request::Response;
-use crate::server::Call;
+use crate::server::{Call, verb};
 use crate::status::ApiError;
 
 /// What the answer of a failed optimistic write says.
@@ -131,6 +131,7 @@ pub(crate) fn change(
         warnings: Default::default(),
         user: &call.req.user,
         served: &target.served,
+        verb: verb(call).unwrap_or("update"),
     };
 
     let rv = json::text(&doc, "metadata.resourceVersion").to_owned();
