@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use super::device_cost;
 use super::rule_names::BINDS;
 use super::rule_types::{self, Ty};
 use super::rules;
@@ -25,17 +26,30 @@ fn device() -> &'static Value {
     })
 }
 
-fn failed(why: String) -> String {
-    format!("compilation failed: {why}")
+fn failed(why: String) -> BadSelector {
+    BadSelector::Invalid(format!("compilation failed: {why}"))
 }
 
 /// What is wrong with a selector.
-pub(crate) fn device_selector(source: &str) -> Result<(), String> {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BadSelector {
+    /// It cannot be evaluated, or makes no bool.
+    Invalid(String),
+    /// It could take too long.
+    TooComplex,
+}
+
+/// The largest cost of a selector.
+const MOST_COST: u64 = 1_000_000;
+
+/// Looks whether a selector can be used.
+pub(crate) fn device_selector(source: &str) -> Result<(), BadSelector> {
     let names = BTreeMap::from([("device".to_owned(), rule_types::of_schema(device(), false)), (BINDS.to_owned(), Ty::Dyn)]);
     let program = rules::compile(source).map_err(failed)?;
     match rule_types::outcome(names, source, &program).map_err(failed)? {
+        Ty::Bool | Ty::Dyn if device_cost::largest(&program) > MOST_COST => Err(BadSelector::TooComplex),
         Ty::Bool | Ty::Dyn => Ok(()),
-        other => Err(format!("must evaluate to bool or the unknown type, not {}", other.name())),
+        other => Err(BadSelector::Invalid(format!("must evaluate to bool or the unknown type, not {}", other.name()))),
     }
 }
 
@@ -65,10 +79,12 @@ mod tests {
             ("device.nope", "compilation failed: ERROR: <input>:1:7: undefined field 'nope'\n | device.nope\n | ......^"),
             ("nope == 1", "compilation failed: ERROR: <input>:1:1: undeclared reference to 'nope' (in container '')\n | nope == 1\n | ^"),
         ] {
-            assert_eq!(device_selector(source), Err(want.to_owned()), "{source}");
+            assert_eq!(device_selector(source), Err(BadSelector::Invalid(want.to_owned())), "{source}");
         }
-        assert!(
-            device_selector("device.driver ==").is_err_and(|e| e.starts_with("compilation failed: ERROR: <input>:1:17: Syntax error: "))
-        );
+        let Err(BadSelector::Invalid(why)) = device_selector("device.driver ==") else { panic!("it does not parse") };
+        assert!(why.starts_with("compilation failed: ERROR: <input>:1:17: Syntax error: "), "{why}");
+        let all = |inner: &str, v: char| format!("device.attributes.all({v}, {inner})");
+        let deep = "abcd".chars().fold("true".to_owned(), |inner, v| all(&inner, v));
+        assert_eq!(device_selector(&deep), Err(BadSelector::TooComplex));
     }
 }

@@ -7,6 +7,7 @@ mod check;
 mod compile;
 mod decode;
 mod definition;
+mod device_cost;
 mod device_selectors;
 mod dump;
 mod formats;
@@ -24,7 +25,8 @@ use std::sync::{Arc, PoisonError};
 use serde_json::Value;
 
 pub(crate) use self::definition::DEFINITION;
-pub(crate) use self::device_selectors::device_selector;
+pub(crate) use self::device_selectors::{BadSelector, device_selector};
+pub(crate) use self::rules::expression_syntax;
 use crate::json;
 use crate::kinds::{DEFAULT, Env, Errors, Flavour, Rules};
 use crate::registry::Resource;

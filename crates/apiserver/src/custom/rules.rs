@@ -40,6 +40,11 @@ pub(super) fn compile(source: &str) -> Result<Program, String> {
     environment().compile(source).map_err(|e| e.to_string().replace('\n', "\n "))
 }
 
+/// Reads an expression; nothing is kept of it.
+pub(crate) fn expression_syntax(source: &str) -> Result<(), String> {
+    compile(source).map(|_| ())
+}
+
 impl Rules {
     /// Compiles all expressions of a schema; `None`: it has none.
     pub(super) fn of(s: &Value) -> Option<Rules> {

@@ -1,10 +1,11 @@
-//! Webhooks, admission policies and their bindings (`pkg/apis/admissionregistration/validation`). Expressions are not compiled: nothing here
-//! runs them (docs/parity.md).
+//! Webhooks, admission policies and their bindings (`pkg/apis/admissionregistration/validation`). Expressions are read, and neither their
+//! types nor their costs looked at: nothing here runs them (docs/parity.md).
 
 use serde_json::{Value, json};
 
 use super::errors::Errors;
 use super::{Check, DEFAULT, Rules, selectors};
+use crate::custom::expression_syntax;
 use crate::json;
 use crate::meta;
 
@@ -316,8 +317,9 @@ fn match_conditions(path: &str, list: &[Value], e: &mut Errors) {
     let mut names = Vec::new();
     for (i, c) in list.iter().enumerate() {
         let at = format!("{path}[{i}]");
-        if json::text(c, "expression").trim().is_empty() {
-            e.required(&format!("{at}.expression"), "");
+        match json::text(c, "expression").trim() {
+            "" => e.required(&format!("{at}.expression"), ""),
+            source => expression(&format!("{at}.expression"), source, e),
         }
         let name = json::text(c, "name");
         match name {
@@ -328,14 +330,26 @@ fn match_conditions(path: &str, list: &[Value], e: &mut Errors) {
     }
 }
 
+/// An expression that can be read.
+fn expression(path: &str, source: &str, e: &mut Errors) {
+    if let Err(why) = expression_syntax(source) {
+        e.invalid_text(path, source, &format!("compilation failed: {why}"));
+    }
+}
+
 fn validation(at: &str, v: &Value, e: &mut Errors) {
-    if json::text(v, "expression").trim().is_empty() {
+    let source = json::text(v, "expression");
+    if source.trim().is_empty() {
         e.required(&format!("{at}.expression"), "expression is not specified");
+    } else {
+        expression(&format!("{at}.expression"), source, e);
     }
     for k in ["messageExpression", "message"] {
         let text = json::text(v, k);
         if !text.is_empty() && text.trim().is_empty() {
             e.invalid_text(&format!("{at}.{k}"), text, "must be non-empty if specified");
+        } else if k == "messageExpression" && !text.is_empty() {
+            expression(&format!("{at}.{k}"), text, e);
         } else if k == "message" && text.trim().contains(['\n', '\r']) {
             e.invalid_text(&format!("{at}.message"), text, "must not contain line breaks");
         }

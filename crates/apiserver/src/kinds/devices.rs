@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::errors::Errors;
 use super::{Check, DEFAULT, Flavour, Rules, amounts, volumes};
-use crate::custom::device_selector;
+use crate::custom::{BadSelector, device_selector};
 use crate::json;
 use crate::meta;
 
@@ -169,8 +169,10 @@ pub(super) fn selectors(path: &str, holder: &Value, e: &mut Errors) {
         if source.len() > LONGEST_EXPRESSION {
             return e.too_long(&at, LONGEST_EXPRESSION);
         }
-        if let Err(why) = device_selector(source) {
-            e.invalid_text(&at, source, &why);
+        match device_selector(source) {
+            Ok(()) => {}
+            Err(BadSelector::Invalid(why)) => e.invalid_text(&at, source, &why),
+            Err(BadSelector::TooComplex) => e.forbidden(&at, "too complex, exceeds cost limit"),
         }
     });
 }
