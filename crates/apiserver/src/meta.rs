@@ -105,6 +105,11 @@ pub fn dns_subdomain(s: &str) -> Vec<String> {
     out
 }
 
+/// What is wrong with a DNS-1123 subdomain, by the rule that tells lengths in bytes, not in characters (`content.IsDNS1123Subdomain`).
+pub fn long_name(s: &str) -> Vec<String> {
+    dns_subdomain(s).into_iter().map(|e| e.replace("253 characters", "253 bytes")).collect()
+}
+
 /// What is wrong with a path segment name (roles and the like).
 pub fn path_segment(s: &str) -> Vec<String> {
     let mut out = Vec::new();
@@ -145,9 +150,7 @@ pub fn qualified_name(s: &str) -> Vec<String> {
             if prefix.is_empty() {
                 out.push("prefix part must be non-empty".to_owned());
             } else {
-                // Lengths are counted in bytes here, in characters elsewhere.
-                let wrong = dns_subdomain(prefix).into_iter();
-                out.extend(wrong.map(|e| format!("prefix part {}", e.replace("253 characters", "253 bytes"))));
+                out.extend(long_name(prefix).into_iter().map(|e| format!("prefix part {e}")));
             }
             name
         }

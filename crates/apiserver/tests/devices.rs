@@ -4,7 +4,7 @@ mod support;
 
 use evenkeel_apiserver::UserInfo;
 use serde_json::{Value, json};
-use support::{Talk, talk, talk_with};
+use support::{Talk, talk};
 
 const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
 const TEMPLATES: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaimtemplates";
@@ -117,7 +117,7 @@ fn parts_of_the_status_need_permissions_of_their_own() {
         (json!(["resourceclaims/status", "resourceclaims/binding"]), vec!["status.devices"]),
         (json!(["resourceclaims/status", "resourceclaims/binding", "resourceclaims/driver"]), vec![]),
     ] {
-        let mut t = talk_with(|o| o.authorize = true);
+        let mut t = talk();
         t.post(CLAIMS, claim());
         let_in(&t, &resources);
         t.user = UserInfo { name: "jane".into(), uid: String::new(), groups: vec!["system:authenticated".into()] };

@@ -6,6 +6,7 @@ use super::errors::Errors;
 use super::selectors::{self, at_most_all, int_or_percent, is_zero};
 use super::{Check, DEFAULT, Env, Flavour, Rules, internal, pod_spec};
 use crate::json;
+use crate::meta;
 
 /// The annotation of the old rollback (workloads 2.9).
 const ROLLBACK: &str = "deprecated.deployment.rollback.to";
@@ -30,6 +31,7 @@ pub(crate) const REPLICA_SET: Rules = Rules {
 };
 
 pub(crate) const REPLICATION_CONTROLLER: Rules = Rules {
+    name: meta::long_name,
     meta: Flavour::Named,
     on_update: &[Check::MetaUpdate, Check::Always],
     validate: |doc, _, e, _| replication_controller(doc, e),

@@ -25,6 +25,7 @@ const MOST_BINDING: usize = 4;
 const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
 
 pub(crate) const DEVICE_CLASS: Rules = Rules {
+    name: meta::long_name,
     meta: Flavour::Named,
     on_update: &[Check::Meta, Check::MetaUpdate, Check::Always],
     validate: |doc, old, e, _| class(&doc["spec"], old.map(|o| &o["spec"]), e),
