@@ -161,3 +161,25 @@ fn what_is_not_open_yet_is_dropped_and_upper_case_warned_about() {
         r#"299 - "spec.driver: driver names should be lowercase; \"X.example.com\" contains uppercase characters""#
     );
 }
+
+#[test]
+fn quotas_count_devices_by_class() {
+    let t = talk();
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let limit = |n: &str| json!({"gpu.deviceclass.resource.k8s.io/devices": n});
+    t.post(quotas, json!({"metadata": {"name": "q"}, "spec": {"hard": limit("2")}}));
+    t.merge(&format!("{quotas}/q/status"), json!({"status": {"hard": limit("2"), "used": limit("0")}}));
+    let mut wanted = claim();
+    wanted["spec"]["devices"]["requests"] = json!([
+        {"name": "a", "exactly": {"deviceClassName": "gpu"}},
+        {"name": "b", "firstAvailable": [{"name": "x", "deviceClassName": "gpu", "count": 2}, {"name": "y", "deviceClassName": "gpu"}]}]);
+    let answer = t.post(CLAIMS, wanted);
+    assert_eq!(
+        (answer.0, message(&answer)),
+        (
+            403,
+            "resourceclaims.resource.k8s.io \"c\" is forbidden: exceeded quota: q, requested: gpu.deviceclass.resource.k8s.io/devices=3, used: gpu.deviceclass.resource.k8s.io/devices=0, limited: gpu.deviceclass.resource.k8s.io/devices=2"
+        )
+    );
+    assert_eq!(t.post(CLAIMS, claim()).0, 201);
+}

@@ -87,7 +87,31 @@ fn usage(r: &Resource, doc: &Value) -> Usage {
                 }
             }
         }
+        "resourceclaims" if r.group == "resource.k8s.io" => {
+            for (class, n) in devices_by_class(doc) {
+                out.insert(format!("{class}.deviceclass.resource.k8s.io/devices"), Quantity::from_int(n));
+            }
+        }
         _ => {}
+    }
+    out
+}
+
+/// How many devices of each class a claim can get at most.
+fn devices_by_class(claim: &Value) -> BTreeMap<&str, i64> {
+    /// What a claim gets that wants all devices: as many as can be allocated to it.
+    const ALL: i64 = 32;
+    let mut out = BTreeMap::new();
+    for request in json::list(claim, "spec.devices.requests") {
+        let mut most = BTreeMap::new();
+        for r in json::list(request, "firstAvailable").iter().chain(request.get("exactly")) {
+            let n = if json::text(r, "allocationMode") == "All" { ALL } else { json::int(r, "count").unwrap_or(0) };
+            let have = most.entry(json::text(r, "deviceClassName")).or_insert(0);
+            *have = n.max(*have);
+        }
+        for (class, n) in most {
+            *out.entry(class).or_insert(0) += n;
+        }
     }
     out
 }
