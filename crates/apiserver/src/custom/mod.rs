@@ -28,7 +28,7 @@ pub(crate) use self::definition::DEFINITION;
 pub(crate) use self::device_selectors::{BadSelector, device_selector};
 pub(crate) use self::rules::expression_syntax;
 use crate::json;
-use crate::kinds::{DEFAULT, Env, Errors, Flavour, Rules};
+use crate::kinds::{ALL_META, DEFAULT, Env, Errors, Flavour, Rules};
 use crate::registry::Resource;
 use crate::schema::decode::{Findings, WrongType};
 use crate::schema::{Schema, StructId};
@@ -94,15 +94,12 @@ pub(crate) fn to_storage(server: &Server, r: &Resource, doc: &Value) -> Value {
 /// Rules of custom objects (apiextensions `registry/customresource`).
 pub(crate) const CUSTOM: Rules = Rules {
     unconditional_update: false,
-    status_keeps_meta: STATUS_KEEPS,
+    status_keeps_meta: ALL_META,
     meta: Flavour::Machinery,
     validate: |doc, old, e, env| validate(doc, old, false, e, env),
     validate_status: |doc, old, e, env| validate(doc, Some(old), true, e, env),
     ..DEFAULT
 };
-
-/// A status write of a custom object touches no metadata.
-const STATUS_KEEPS: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences", "generateName"];
 
 /// Kinds of errors after which rules are not asked: the object may not be what they expect.
 const BLOCKING: &[&str] =

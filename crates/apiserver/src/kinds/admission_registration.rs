@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::errors::Errors;
-use super::{Check, DEFAULT, Rules, selectors};
+use super::{ALL_META, Check, DEFAULT, Rules, selectors};
 use crate::custom::expression_syntax;
 use crate::json;
 use crate::meta;
@@ -46,6 +46,7 @@ pub(crate) const POLICY: Rules = Rules {
 };
 
 pub(crate) const VALIDATING_POLICY: Rules = Rules {
+    status_keeps_meta: ALL_META,
     validate: |doc, old, e, env| {
         (POLICY.validate)(doc, old, e, env);
         let s = &doc["spec"];

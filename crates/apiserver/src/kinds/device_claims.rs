@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::errors::Errors;
-use super::{Check, DEFAULT, Env, Rules, device_allocation, devices, internal, metadata};
+use super::{ALL_META, Check, DEFAULT, Env, Rules, device_allocation, devices, internal, metadata};
 use crate::json;
 use crate::meta;
 use crate::status::Cause;
@@ -20,7 +20,7 @@ pub(crate) const RESOURCE_CLAIM: Rules = Rules {
     on_create: &[Check::Always],
     on_update: &[Check::Meta, Check::MetaUpdate, Check::Update],
     on_status: &[Check::Status],
-    status_keeps_meta: &["labels", "annotations", "finalizers", "ownerReferences"],
+    status_keeps_meta: ALL_META,
     settle: as_sent,
     validate: |doc, _, e, env| {
         ask_for_admin(&doc["spec"]["devices"], e, env);

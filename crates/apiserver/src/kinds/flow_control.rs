@@ -3,18 +3,20 @@
 use serde_json::{Value, json};
 
 use super::errors::Errors;
-use super::{Check, DEFAULT, Rules};
+use super::{ALL_META, Check, DEFAULT, Rules};
 use crate::json;
 use crate::meta;
 
 pub(crate) const FLOW_SCHEMA: Rules = Rules {
     on_update: &[Check::Meta, Check::Always],
+    status_keeps_meta: ALL_META,
     validate: |doc, _, e, _| flow_schema(json::text(doc, "metadata.name"), &doc["spec"], e),
     ..DEFAULT
 };
 
 pub(crate) const PRIORITY_LEVEL: Rules = Rules {
     on_update: &[Check::Meta, Check::Always],
+    status_keeps_meta: ALL_META,
     validate: |doc, _, e, _| priority_level(json::text(doc, "metadata.name"), &doc["spec"], e),
     ..DEFAULT
 };

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::errors::Errors;
 use super::metadata::Flavour;
 use super::selectors::{self, at_most_all, int_or_percent};
-use super::{Check, DEFAULT, Rules, addresses, internal};
+use super::{ALL_META, Check, DEFAULT, Rules, addresses, internal};
 use crate::json;
 use crate::meta;
 
@@ -39,6 +39,7 @@ pub(crate) const LEASE: Rules = Rules {
 
 pub(crate) const SERVICE_CIDR: Rules = Rules {
     on_update: &[Check::MetaUpdate, Check::Update],
+    status_keeps_meta: ALL_META,
     validate: |doc, _, e, _| cidrs(&doc["spec"], e),
     validate_update: |new, old, e, _| {
         let (is, was) = (json::list(&new["spec"], "cidrs"), json::list(&old["spec"], "cidrs"));

@@ -141,6 +141,9 @@ pub(crate) struct Rules {
 /// Brings a document in order, given the old one of an update, or ends the write.
 pub(crate) type Settle = fn(&mut Value, Option<&Value>, &Env<'_>) -> Result<(), Vec<Cause>>;
 
+/// Metadata that writers can change, for kinds of whose metadata a write of the status touches nothing.
+pub(crate) const ALL_META: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences", "generateName"];
+
 /// Rules of kinds that have none of their own.
 pub(crate) const DEFAULT: Rules = Rules {
     name: crate::meta::dns_subdomain,
@@ -271,8 +274,7 @@ pub(crate) fn reset_fields(r: &Resource, sub: Option<&str>) -> &'static [&'stati
         Some("status") => match (r.group.as_str(), r.plural.as_str()) {
             ("apps", "deployments") => &["spec", "metadata.labels"],
             ("", "pods") => &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"],
-            ("resource.k8s.io", "resourceclaims") => &["spec", "metadata"],
-            _ if r.custom => &["spec", "metadata"],
+            _ if rules(r).status_keeps_meta == ALL_META => &["spec", "metadata"],
             _ => &["spec"],
         },
         Some(_) => &[],

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::claims::add_finalizer;
 use super::errors::Errors;
-use super::{Check, DEFAULT, Rules, internal, selectors, storage};
+use super::{ALL_META, Check, DEFAULT, Rules, internal, selectors, storage};
 use crate::json;
 use crate::meta;
 
@@ -14,6 +14,7 @@ const MAX_NODE_ID: usize = 192;
 pub(crate) const VOLUME_ATTACHMENT: Rules = Rules {
     unconditional_update: false,
     on_update: &[Check::Meta, Check::Always, Check::Update],
+    status_keeps_meta: ALL_META,
     validate: |doc, _, e, _| attachment(&doc["spec"], e),
     validate_update: |new, old, e, _| {
         if new["spec"] != old["spec"] {
