@@ -596,6 +596,8 @@ def a_namespace_takes_what_is_in_it_along():
     assert not phase or phase[0].status.phase == "Terminating", phase
     if phase:
         assert "being terminated" in refused(403, "Forbidden", core.create_namespaced_config_map, name, config_map("late"))
+    # The manager leaves other API servers five seconds to see it.
+    eventually("the namespace is gone", lambda: not core.list_namespace(field_selector=f"metadata.name={name}").items)
 
 
 def main():

@@ -101,27 +101,33 @@ enum What {
     List,
 }
 
+/// Which entries of a recorded file.
 #[derive(Debug, Args)]
-struct Chosen {
-    /// File of behaviours.
+struct Selected {
+    /// The file, where it is not the project's own.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Loops that run; behaviours that need others are left out.
-    #[arg(long, value_delimiter = ',', default_value = "deployment,replicaset,replicationcontroller")]
-    loops: Vec<String>,
-    /// This behaviour; `*` at the end matches any rest.
+    /// This entry; `*` at the end matches any rest.
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// Behaviours that carry the tag.
+    /// Entries that carry the tag.
     #[arg(long)]
     tag: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-struct Behaviours {
+struct Chosen {
     #[command(flatten)]
-    chosen: Chosen,
-    /// URL of a server with a manager beside it. Left out: both run in this process.
+    selected: Selected,
+    /// Loops that run; behaviours that need others are left out.
+    #[arg(long, value_delimiter = ',', default_value = "deployment,replicaset,replicationcontroller,pod-garbage-collector,namespace")]
+    loops: Vec<String>,
+}
+
+/// How a recorded file is played.
+#[derive(Debug, Args)]
+struct Played {
+    /// URL of a server (of behaviours: with a manager beside it). Left out: all runs in this process.
     #[arg(long, value_name = "URL")]
     https: Option<String>,
     /// Bearer token of a cluster administrator.
@@ -130,24 +136,32 @@ struct Behaviours {
     /// File with the certificate of the server's authority; left out: whoever answers is trusted.
     #[arg(long, value_name = "FILE", requires = "https")]
     ca: Option<PathBuf>,
-    /// Factor on every waiting time.
-    #[arg(long, default_value_t = 1.0)]
-    patience: f64,
-    /// How many at a time.
-    #[arg(long, default_value_t = JOBS)]
-    jobs: usize,
     /// Differences that are meant: `ID reason` a line.
     #[arg(long, value_name = "FILE")]
     meant: Option<PathBuf>,
     /// Leave the objects on the server.
     #[arg(long)]
     keep: bool,
-    /// In process: decides uids, names and the order of things.
+    /// In process: decides uids, names, addresses and the order of things.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Long values, and every state of behaviours that fail.
+    /// Long values, and every state or answer of entries that fail.
     #[arg(long)]
     verbose: bool,
+}
+
+#[derive(Debug, Args)]
+struct Behaviours {
+    #[command(flatten)]
+    chosen: Chosen,
+    #[command(flatten)]
+    played: Played,
+    /// Factor on every waiting time.
+    #[arg(long, default_value_t = 1.0)]
+    patience: f64,
+    /// How many at a time.
+    #[arg(long, default_value_t = JOBS)]
+    jobs: usize,
 }
 
 #[derive(Debug, Args)]
@@ -166,52 +180,20 @@ struct Alter {
 }
 
 #[derive(Debug, Args)]
-struct ChosenConversations {
-    /// File of conversations.
-    #[arg(long, value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// This conversation; `*` at the end matches any rest.
-    #[arg(long, value_name = "ID")]
-    only: Vec<String>,
-    /// Conversations that carry the tag.
-    #[arg(long)]
-    tag: Vec<String>,
-}
-
-#[derive(Debug, Args)]
 struct Corpus {
     #[command(flatten)]
-    chosen: ChosenConversations,
-    /// URL of a server. Left out: it runs in this process.
-    #[arg(long, value_name = "URL")]
-    https: Option<String>,
-    /// Bearer token of a cluster administrator.
-    #[arg(long, default_value = "", requires = "https")]
-    token: String,
-    /// File with the certificate of the server's authority; left out: whoever answers is trusted.
-    #[arg(long, value_name = "FILE", requires = "https")]
-    ca: Option<PathBuf>,
+    chosen: Selected,
+    #[command(flatten)]
+    played: Played,
     /// How many at a time.
     #[arg(long, default_value_t = corpus::run::JOBS)]
     jobs: usize,
-    /// Differences that are meant: `ID reason` a line.
-    #[arg(long, value_name = "FILE")]
-    meant: Option<PathBuf>,
-    /// Leave the objects on the server.
-    #[arg(long)]
-    keep: bool,
-    /// In process: decides uids, names and addresses.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Long values, and every answer of conversations that fail.
-    #[arg(long)]
-    verbose: bool,
 }
 
 #[derive(Debug, Args)]
 struct AlterCorpus {
     #[command(flatten)]
-    chosen: ChosenConversations,
+    chosen: Selected,
     /// Conversations that do not pass yet, `ID reason` a line: these are left out.
     #[arg(long, value_name = "FILE")]
     open: Option<PathBuf>,
@@ -311,9 +293,9 @@ fn read(path: &PathBuf) -> Result<String, String> {
 }
 
 fn chosen(flags: &Chosen) -> Result<Vec<Story>, Box<dyn std::error::Error>> {
-    let file = flags.file.clone().unwrap_or_else(|| data("behaviours.jsonl"));
+    let file = flags.selected.file.clone().unwrap_or_else(|| data("behaviours.jsonl"));
     let loops: BTreeSet<String> = flags.loops.iter().cloned().collect();
-    let choice = Choice { only: flags.only.clone(), tags: flags.tag.clone(), loops };
+    let choice = Choice { only: flags.selected.only.clone(), tags: flags.selected.tag.clone(), loops };
     let mut stories = read_stories(&read(&file)?)?;
     stories.retain(|story| choice.takes(story));
     if stories.is_empty() { Err("no such behaviour".into()) } else { Ok(stories) }
@@ -321,12 +303,12 @@ fn chosen(flags: &Chosen) -> Result<Vec<Story>, Box<dyn std::error::Error>> {
 
 fn play(flags: &Behaviours) -> Outcome {
     let stories = chosen(&flags.chosen)?;
-    let meant = read_meant(&read(&flags.meant.clone().unwrap_or_else(|| data("meant.txt")))?)?;
-    let report = match &flags.https {
-        None => in_virtual_time(in_process::play(&stories, &meant, flags.seed, flags.verbose))??,
+    let meant = read_meant(&read(&flags.played.meant.clone().unwrap_or_else(|| data("meant.txt")))?)?;
+    let report = match &flags.played.https {
+        None => in_virtual_time(in_process::play(&stories, &meant, flags.played.seed, flags.played.verbose))??,
         Some(server) => play_over_tls(flags, server, &stories, &meant)?,
     };
-    if flags.verbose {
+    if flags.played.verbose {
         report.print_pictures();
     }
     println!("{report}");
@@ -339,8 +321,9 @@ fn play_over_tls(
     stories: &[Story],
     meant: &BTreeMap<String, String>,
 ) -> Result<Report, Box<dyn std::error::Error>> {
-    let client = Https::new(server, &flags.token, &trust(flags.ca.as_ref())?)?;
-    let options = PlayOptions { patience: flags.patience, keep: flags.keep, verbose: flags.verbose, now: Arc::new(Timestamp::now) };
+    let client = Https::new(server, &flags.played.token, &trust(flags.played.ca.as_ref())?)?;
+    let options =
+        PlayOptions { patience: flags.patience, keep: flags.played.keep, verbose: flags.played.verbose, now: Arc::new(Timestamp::now) };
     let seed = fresh_seed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(run(stories, &options, meant, flags.jobs, seed, &|| Box::new(client.another()))))
@@ -372,7 +355,7 @@ fn write_altered<T: Recorded + serde::Serialize>(entries: &[T], count: usize, se
     Ok(true)
 }
 
-fn chosen_conversations(flags: &ChosenConversations) -> Result<Vec<Conversation>, Box<dyn std::error::Error>> {
+fn chosen_conversations(flags: &Selected) -> Result<Vec<Conversation>, Box<dyn std::error::Error>> {
     let file = flags.file.clone().unwrap_or_else(|| data("apiserver-corpus.jsonl"));
     let choice = corpus::conversation::Choice { only: flags.only.clone(), tags: flags.tag.clone() };
     let mut conversations = read_conversations(&read(&file)?).map_err(|fault| format!("{}: {fault}", file.display()))?;
@@ -382,18 +365,20 @@ fn chosen_conversations(flags: &ChosenConversations) -> Result<Vec<Conversation>
 
 fn converse(flags: &Corpus) -> Outcome {
     let conversations = chosen_conversations(&flags.chosen)?;
-    let meant = flags.meant.as_ref().map_or(Ok(BTreeMap::new()), |file| read_meant(&read(file)?).map_err(|fault| fault.to_string()))?;
-    let report = match &flags.https {
-        None => in_virtual_time(corpus::in_process::play(&conversations, &meant, flags.seed, flags.verbose))?,
+    let meant =
+        flags.played.meant.as_ref().map_or(Ok(BTreeMap::new()), |file| read_meant(&read(file)?).map_err(|fault| fault.to_string()))?;
+    let report = match &flags.played.https {
+        None => in_virtual_time(corpus::in_process::play(&conversations, &meant, flags.played.seed, flags.played.verbose))?,
         Some(server) => {
-            let client = Https::new(server, &flags.token, &trust(flags.ca.as_ref())?)?;
-            let options = corpus::player::PlayOptions { now: Arc::new(Timestamp::now), keep: flags.keep, verbose: flags.verbose };
+            let client = Https::new(server, &flags.played.token, &trust(flags.played.ca.as_ref())?)?;
+            let options =
+                corpus::player::PlayOptions { now: Arc::new(Timestamp::now), keep: flags.played.keep, verbose: flags.played.verbose };
             let connect = || -> Box<dyn Transport> { Box::new(client.another()) };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(corpus::run::run(&conversations, &options, &meant, flags.jobs, fresh_seed(), &connect))
         }
     };
-    if flags.verbose {
+    if flags.played.verbose {
         report.print_pictures();
     }
     println!("{report}");

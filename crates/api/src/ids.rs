@@ -17,11 +17,32 @@ impl Key {
     pub fn new(namespace: impl Into<Name>, name: impl Into<Name>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
+
+    /// The one key of a loop whose passes are about everything there is. No object has it: names are never empty.
+    pub fn everything() -> Self {
+        Self::new("", "")
+    }
+
+    /// Whether it is [`Key::everything`].
+    pub fn is_everything(&self) -> bool {
+        self.name.is_empty() && self.namespace.is_empty()
+    }
+
+    /// All that is in a namespace.
+    pub fn of_namespace(namespace: impl Into<Name>) -> Self {
+        Self::new(namespace, "")
+    }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+        if self.is_everything() {
+            f.write_str("everything")
+        } else if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Object types that loops read and write.
 //!
-//! Here live the slim entries that the cache keeps ([`Pod`], [`ReplicaSet`], [`ReplicationController`], [`Deployment`]), and the small values
+//! Here live the slim entries that the cache keeps ([`Pod`], [`Node`], [`Namespace`], [`ReplicaSet`], [`ReplicationController`], [`Deployment`]), and the small values
 //! that they are made of: [`Meta`], [`OwnerReference`], [`Selector`], [`Condition`], [`IntOrPercent`], [`Template`]. Decoding one object from
 //! the bytes a server sent is [`Object::decode`]. What never lives here: IO, clocks, decisions.
 //!
@@ -13,6 +13,8 @@ mod document;
 mod ids;
 mod labels;
 mod meta;
+mod namespace;
+mod node;
 mod percent;
 mod pod;
 mod quantity;
@@ -28,11 +30,13 @@ pub use document::Document;
 pub use ids::{Key, Name, Uid, Version};
 pub use labels::{Labels, Pool};
 pub use meta::{Meta, OwnerReference};
+pub use namespace::Namespace;
+pub use node::Node;
 pub use percent::{IntOrPercent, PercentError};
 pub use pod::{Phase, Pod};
 pub use quantity::same_quantity;
 pub use replicas::{ReplicaSet, ReplicaSetStatus, Replicated, ReplicationController};
-pub use resource::{DEPLOYMENTS, EVENTS, Kind, LEASES, NAMESPACES, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource};
+pub use resource::{DEPLOYMENTS, EVENTS, Kind, LEASES, NAMESPACES, NODES, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource};
 pub use selector::{Operator, Requirement, Selector, SelectorError};
 pub use template::{POD_TEMPLATE_HASH, Template};
 pub use wire::{DecodeError, Object};

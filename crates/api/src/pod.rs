@@ -17,6 +17,12 @@ pub struct Pod {
     pub phase: Phase,
     /// Condition `Ready` is `True`.
     pub ready: bool,
+    /// Condition `DisruptionTarget` is `True`.
+    pub disrupted: bool,
+    /// Failed with `status.reason` `Evicted`.
+    pub evicted: bool,
+    /// Being deleted without a grace period: only finalizers hold it.
+    pub deleted_at_once: bool,
     /// `lastTransitionTime` of the condition `Ready`.
     pub ready_since: Option<Timestamp>,
     /// `spec.nodeName`, when it is assigned to one.
@@ -109,6 +115,8 @@ struct StatusWire<'a> {
     #[serde(borrow)]
     phase: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     conditions: Option<Vec<ConditionWire<'a>>>,
     #[serde(borrow)]
     container_statuses: Option<Vec<ContainerWire<'a>>>,
@@ -147,22 +155,29 @@ impl Object for Pod {
         let wire: PodWire<'_> = serde_json::from_slice(json)?;
         let pool = Pool::shared();
         let meta = wire.metadata.slim(pool)?;
+        let deleted_at_once = meta.deleting.is_some() && wire.metadata.deletion_grace_period_seconds == Some(0);
         let cost = wire.metadata.annotations.as_ref().and_then(|a| a.get(DELETION_COST)).and_then(Option::as_deref);
         let spec = wire.spec.unwrap_or_default();
         let status = wire.status.unwrap_or_default();
-        let ready = status.conditions.iter().flatten().find(|c| c.kind == "Ready");
+        let condition = |kind: &str| status.conditions.iter().flatten().find(|c| c.kind == kind);
+        let holds = |condition: Option<&ConditionWire<'_>>| condition.is_some_and(|c| c.status.as_deref() == Some("True"));
+        let ready = condition("Ready");
+        let phase = match status.phase.as_deref().unwrap_or_default() {
+            "" | "Pending" => Phase::Pending,
+            "Running" => Phase::Running,
+            "Succeeded" => Phase::Succeeded,
+            "Failed" => Phase::Failed,
+            _ => Phase::Unknown,
+        };
         let sidecar =
             |name: &str| spec.init_containers.iter().flatten().any(|c| c.name == name && c.restart_policy.as_deref() == Some("Always"));
         Ok(Self {
             meta,
-            phase: match status.phase.as_deref().unwrap_or_default() {
-                "" | "Pending" => Phase::Pending,
-                "Running" => Phase::Running,
-                "Succeeded" => Phase::Succeeded,
-                "Failed" => Phase::Failed,
-                _ => Phase::Unknown,
-            },
-            ready: ready.is_some_and(|c| c.status.as_deref() == Some("True")),
+            phase,
+            ready: holds(ready),
+            disrupted: holds(condition("DisruptionTarget")),
+            evicted: phase == Phase::Failed && status.reason.as_deref() == Some("Evicted"),
+            deleted_at_once,
             ready_since: ready.and_then(|c| c.last_transition_time),
             node: spec.node_name.as_deref().filter(|n| !n.is_empty()).map(|n| pool.name(n)),
             deletion_cost: cost.map_or(0, deletion_cost),
@@ -213,6 +228,18 @@ mod tests {
         assert!(p.available(0, at));
         assert!(!p.available(5, at + SignedDuration::from_secs(4)));
         assert!(p.available(5, at + SignedDuration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_pod_tells_how_it_was_given_up() {
+        let gone = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0});
+        let status = json!({"phase": "Failed", "reason": "Evicted", "conditions": [{"type": "DisruptionTarget", "status": "True"}]});
+        let p = pod(json!({"metadata": gone, "status": status})).unwrap();
+        assert!(p.deleted_at_once && p.evicted && p.disrupted && !p.ready);
+        let p = pod(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30},
+            "status": {"phase": "Running", "reason": "Evicted", "conditions": [{"type": "DisruptionTarget", "status": "False"}]}}))
+        .unwrap();
+        assert!(!p.deleted_at_once && !p.evicted && !p.disrupted);
     }
 
     #[test]

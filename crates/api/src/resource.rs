@@ -1,4 +1,8 @@
-use std::fmt;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 /// What the API server calls a resource: where it is served and what its objects are called.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,7 +22,31 @@ pub struct Resource {
 /// A resource by reference: kinds are few and live as long as the process.
 pub type Kind = &'static Resource;
 
+/// Resources that were found at run time: few, and for ever.
+static FOUND: Mutex<BTreeSet<Kind>> = Mutex::new(BTreeSet::new());
+
+/// What this program knows by itself.
+static KNOWN: [Kind; 8] = [&PODS, &NODES, &REPLICATION_CONTROLLERS, &EVENTS, &NAMESPACES, &REPLICA_SETS, &DEPLOYMENTS, &LEASES];
+
 impl Resource {
+    /// The one reference to a resource that discovery tells of. Equal resources have the same one.
+    pub fn found(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Kind {
+        let same =
+            |r: &Resource| r.group == group && r.version == version && r.plural == plural && r.kind == kind && r.namespaced == namespaced;
+        if let Some(known) = KNOWN.into_iter().find(|r| same(r)) {
+            return known;
+        }
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = found.iter().find(|r| same(r)) {
+            return known;
+        }
+        let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+        let resource = Resource { group: keep(group), version: keep(version), plural: keep(plural), kind: keep(kind), namespaced };
+        let resource: Kind = Box::leak(Box::new(resource));
+        found.insert(resource);
+        resource
+    }
+
     /// `group/version`, or `version` for the core group: the `apiVersion` of its objects.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
@@ -69,6 +97,8 @@ pub static REPLICATION_CONTROLLERS: Resource = namespaced("", "v1", "replication
 pub static EVENTS: Resource = namespaced("", "v1", "events", "Event");
 /// `namespaces`.
 pub static NAMESPACES: Resource = Resource { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false };
+/// `nodes`.
+pub static NODES: Resource = Resource { group: "", version: "v1", plural: "nodes", kind: "Node", namespaced: false };
 /// `replicasets.apps`.
 pub static REPLICA_SETS: Resource = namespaced("apps", "v1", "replicasets", "ReplicaSet");
 /// `deployments.apps`.
@@ -79,6 +109,14 @@ pub static LEASES: Resource = namespaced("coordination.k8s.io", "v1", "leases", 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_found_twice_is_one_resource() {
+        assert!(std::ptr::eq(Resource::found("apps", "v1", "deployments", "Deployment", true), &DEPLOYMENTS));
+        let shelf = |version| Resource::found("example.com", version, "shelves", "Shelf", true);
+        assert!(std::ptr::eq(shelf("v1"), shelf("v1")) && !std::ptr::eq(shelf("v1"), shelf("v2")));
+        assert_eq!(shelf("v2").collection_path(Some("a")), "/apis/example.com/v2/namespaces/a/shelves");
+    }
 
     #[test]
     fn paths_follow_the_groups() {

@@ -41,6 +41,7 @@ pub(crate) struct MetaWire<'a> {
     generation: Option<i64>,
     creation_timestamp: Option<Timestamp>,
     deletion_timestamp: Option<Timestamp>,
+    pub(crate) deletion_grace_period_seconds: Option<i64>,
     #[serde(borrow)]
     labels: Option<BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>>,
     #[serde(borrow)]

@@ -73,7 +73,12 @@ pub(crate) struct Ask<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
+    /// Value of `Accept`.
+    pub(crate) accept: &'a str,
 }
+
+/// Whole objects.
+pub(crate) const JSON: &str = "application/json";
 
 /// Makes a body, with its content type, when the request is about to leave: what waits for its turn holds none.
 pub(crate) type MakeBody<'a> = &'a (dyn Fn() -> Option<(&'static str, Bytes)> + Send + Sync);
@@ -132,7 +137,7 @@ impl Api {
     /// # Errors
     /// When there is no complete answer. Every answer, whatever its code, is a [`Reply`].
     pub async fn call(&self, method: Method, path: &str, query: &str, body: Option<(&'static str, Bytes)>) -> Result<Reply, CallError> {
-        self.send(Ask { method, path, query }, &|| body.clone(), None).await
+        self.send(Ask { method, path, query, accept: JSON }, &|| body.clone(), None).await
     }
 
     /// [`Api::call`] for writes of a leader: `fence` is asked when the request is about to leave, however long it waited for the pace, and
@@ -196,11 +201,8 @@ impl Api {
         if !query.is_empty() {
             uri = format!("{uri}?{query}");
         }
-        let mut builder = Request::builder()
-            .method(&ask.method)
-            .uri(uri)
-            .header(header::USER_AGENT, &self.user_agent)
-            .header(header::ACCEPT, "application/json");
+        let mut builder =
+            Request::builder().method(&ask.method).uri(uri).header(header::USER_AGENT, &self.user_agent).header(header::ACCEPT, ask.accept);
         let body = match body {
             Some((kind, bytes)) => {
                 builder = builder.header(header::CONTENT_TYPE, kind);

@@ -17,7 +17,7 @@ use tracing::debug;
 
 use crate::{
     Api, CallError, ClientMetrics, Clock, Fence, Reply,
-    api::Ask,
+    api::{Ask, JSON},
     correlate::{Correlated, Correlator},
 };
 
@@ -182,7 +182,7 @@ impl Sender {
         if matches!(parcel.what, Correlated::Repeat { .. }) {
             let patch = json!({"count": count, "lastTimestamp": time_text(parcel.now), "message": message});
             let path = EVENTS.object_path(namespace, name, None);
-            let ask = Ask { method: Method::PATCH, path: &path, query: "" };
+            let ask = Ask { method: Method::PATCH, path: &path, query: "", accept: JSON };
             let reply = self.api.send(ask, &|| Some(("application/strategic-merge-patch+json", bytes(&patch))), Some(&self.fence)).await?;
             // It has expired, or never arrived: made again under the name that later repeats know.
             if reply.code != StatusCode::NOT_FOUND {
@@ -199,7 +199,11 @@ impl Sender {
         });
         let path = EVENTS.collection_path(Some(namespace));
         self.api
-            .send(Ask { method: Method::POST, path: &path, query: "" }, &|| Some(("application/json", bytes(&event))), Some(&self.fence))
+            .send(
+                Ask { method: Method::POST, path: &path, query: "", accept: JSON },
+                &|| Some(("application/json", bytes(&event))),
+                Some(&self.fence),
+            )
             .await
     }
 }

@@ -14,6 +14,7 @@ mod correlate;
 mod events;
 mod metrics;
 mod pace;
+mod read;
 mod request;
 mod writer;
 

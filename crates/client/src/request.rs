@@ -22,9 +22,14 @@ impl<'w> Wire<'w> {
         let (method, path) = match write {
             Write::Create { kind, key, .. } => (Method::POST, kind.collection_path(Some(&key.namespace))),
             Write::Replace { target, subresource, .. } => (Method::PUT, object(target, *subresource)),
-            Write::Patch { target, .. } => (Method::PATCH, object(target, None)),
+            Write::Patch { target, subresource, .. } => (Method::PATCH, object(target, *subresource)),
             Write::Delete { target, .. } => (Method::DELETE, object(target, None)),
             Write::ConfirmOwner { target } => (Method::GET, object(target, None)),
+            Write::Look { kind, key } => (Method::GET, kind.object_path(&key.namespace, &key.name, None)),
+            Write::DeleteCollection { kind, place, .. } => (Method::DELETE, kind.collection_path(Some(&place.namespace))),
+            // These take several requests: `read.rs` makes them.
+            Write::Count { kind, place } => (Method::GET, kind.collection_path(Some(&place.namespace))),
+            Write::Discover => (Method::GET, "/apis".to_owned()),
         };
         Self { method, path, write }
     }
@@ -35,24 +40,25 @@ impl<'w> Wire<'w> {
             Write::Create { key, body, .. } => (JSON, bytes(&Named { body, namespace: &key.namespace, name: &key.name })),
             Write::Replace { body, .. } => (JSON, bytes(body)),
             Write::Patch { body, .. } => (STRATEGIC, bytes(body)),
-            Write::Delete { target, propagation } => (JSON, bytes(&delete_options(target, *propagation))),
-            Write::ConfirmOwner { .. } => return None,
+            Write::Delete { target, propagation, grace } => (JSON, bytes(&delete_options(target, *propagation, *grace))),
+            Write::DeleteCollection { propagation, .. } => {
+                (JSON, bytes(&json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation.as_str()})))
+            }
+            Write::ConfirmOwner { .. } | Write::Look { .. } | Write::Count { .. } | Write::Discover => return None,
         })
     }
 }
 
-fn delete_options(target: &Target, propagation: Option<Propagation>) -> Value {
+fn delete_options(target: &Target, propagation: Option<Propagation>, grace: Option<u32>) -> Value {
     let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": target.uid.to_string()}});
     if let Some(version) = target.version {
         options["preconditions"]["resourceVersion"] = version.to_string().into();
     }
     if let Some(propagation) = propagation {
-        options["propagationPolicy"] = match propagation {
-            Propagation::Background => "Background",
-            Propagation::Foreground => "Foreground",
-            Propagation::Orphan => "Orphan",
-        }
-        .into();
+        options["propagationPolicy"] = propagation.as_str().into();
+    }
+    if let Some(seconds) = grace {
+        options["gracePeriodSeconds"] = seconds.into();
     }
     options
 }
@@ -124,8 +130,9 @@ mod tests {
     #[test]
     fn every_delete_carries_the_uid() {
         let target = Target { kind: &PODS, key: Key::new("ns", "a"), uid: Uid::new("u"), version: Some(Version(7)) };
-        let options = body(&Write::Delete { target, propagation: Some(Propagation::Background) });
+        let options = body(&Write::Delete { target: target.clone(), propagation: Some(Propagation::Background), grace: None });
         assert_eq!(options["preconditions"], json!({"uid": "u", "resourceVersion": "7"}));
-        assert_eq!(options["propagationPolicy"], "Background");
+        assert_eq!((&options["propagationPolicy"], options.get("gracePeriodSeconds")), (&json!("Background"), None));
+        assert_eq!(body(&Write::Delete { target, propagation: None, grace: Some(0) })["gracePeriodSeconds"], 0);
     }
 }

@@ -12,7 +12,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{Api, CallError, Reply, Status, api::Ask, request::Wire};
+use crate::{
+    Api, CallError, Reply, Status,
+    api::{Ask, JSON},
+    read,
+    request::Wire,
+};
 
 /// Until when writes may be under way: asked before each write leaves; `None` when we do not lead.
 pub type Fence = Arc<dyn Fn() -> Option<Instant> + Send + Sync>;
@@ -94,20 +99,37 @@ impl Writer {
     }
 
     async fn write(&self, owner: &Owner, write: &Write, fence: &Fence) -> Done {
+        match write {
+            Write::Discover => return read::discover(&self.api).await,
+            Write::Count { kind, place } => return read::count(&self.api, kind, place).await,
+            _ => {}
+        }
         let wire = Wire::of(write);
-        let ask = Ask { method: wire.method.clone(), path: &wire.path, query: "" };
+        let ask = Ask { method: wire.method.clone(), path: &wire.path, query: "", accept: JSON };
         match self.api.send(ask, &|| wire.body(), Some(fence)).await {
             Ok(reply) => self.answered(owner, write, reply).await,
             Err(error @ CallError::Fenced) => failed(FailureKind::Fenced, error.to_string()),
-            Err(error) if !write.changes() => failed(FailureKind::Other, format!("can't recheck DeletionTimestamp: {error}")),
-            Err(error @ CallError::NotSent(_)) => failed(FailureKind::Other, error.to_string()),
+            Err(error) if matches!(write, Write::ConfirmOwner { .. }) => {
+                failed(FailureKind::Other, format!("can't recheck DeletionTimestamp: {error}"))
+            }
+            Err(error) if !write.changes() => failed(FailureKind::Other, error.to_string()),
+            Err(error) if matches!(error, CallError::NotSent(_)) || matches!(write, Write::DeleteCollection { .. }) => {
+                failed(FailureKind::Other, error.to_string())
+            }
             Err(error) => self.unknown(owner, write, &error.to_string()).await,
         }
     }
 
     async fn answered(&self, owner: &Owner, write: &Write, reply: Reply) -> Done {
-        if let Write::ConfirmOwner { target } = write {
-            return confirmed(target, &reply);
+        match write {
+            Write::ConfirmOwner { target } => return confirmed(target, &reply),
+            Write::Look { .. } => return looked(&reply),
+            _ => {}
+        }
+        if let Write::DeleteCollection { .. } = write {
+            // Asking again is harmless, and what is left is counted anyway.
+            let answer = Answer { uid: Uid::new(""), version: None };
+            return if reply.code.is_success() { Done::Written(answer) } else { Done::Failed(refused(reply.code, reply.status())) };
         }
         if reply.code.is_success() {
             return self.succeeded(owner, write, &reply).await;
@@ -193,7 +215,7 @@ impl Writer {
                 None => failed(FailureKind::Other, why),
             },
             (Write::Create { .. }, Some(_)) => failed(FailureKind::AlreadyExists, why),
-            (Write::Create { .. } | Write::ConfirmOwner { .. }, None) => failed(FailureKind::Other, why),
+            (Write::Create { .. }, None) => failed(FailureKind::Other, why),
             (Write::Delete { .. }, None) => Done::AlreadyGone,
             (Write::Delete { target, .. }, Some(object)) if !is_life(&object, target) => Done::AlreadyGone,
             (Write::Delete { .. }, Some(object)) => {
@@ -210,7 +232,8 @@ impl Writer {
             (Write::Replace { target, .. }, Some(object)) if answer_of(&object).and_then(|a| a.version) != target.version => {
                 failed(FailureKind::Conflict, why)
             }
-            (_, Some(_)) => failed(FailureKind::Other, why),
+            // Reads and deletions of collections are not resolved by another read.
+            _ => failed(FailureKind::Other, why),
         }
     }
 
@@ -249,16 +272,17 @@ struct Look {
     object: Option<Value>,
 }
 
-fn failed(kind: FailureKind, message: impl Into<String>) -> Done {
+pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Done {
     Done::Failed(Failure { kind, message: message.into() })
 }
 
 /// A well-formed refusal, in the server's words.
-fn refused(code: StatusCode, status: Status) -> Failure {
+pub(crate) fn refused(code: StatusCode, status: Status) -> Failure {
     let kind = match code {
         _ if status.reason == "AlreadyExists" => FailureKind::AlreadyExists,
         StatusCode::CONFLICT => FailureKind::Conflict,
         StatusCode::NOT_FOUND => FailureKind::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => FailureKind::NotAllowed,
         StatusCode::FORBIDDEN if status.causes.iter().any(|c| c == "NamespaceTerminating") => FailureKind::NamespaceTerminating,
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => FailureKind::Forbidden,
         StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => FailureKind::Invalid,
@@ -286,6 +310,21 @@ fn ours(write: &Write, object: &Value) -> bool {
     let uid = controller.to_string();
     let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     owners.into_iter().flatten().any(|o| o["controller"] == true && o["uid"].as_str() == Some(uid.as_str()))
+}
+
+/// Whether something is there. Only the server's own word for it counts: a proxy's 404 says nothing about objects.
+fn looked(reply: &Reply) -> Done {
+    if reply.code.is_success() {
+        return match reply.json().as_ref().and_then(answer_of) {
+            Some(answer) => Done::Written(answer),
+            None => failed(FailureKind::Other, "the server answered with something that is no object"),
+        };
+    }
+    let status = reply.status();
+    if reply.code == StatusCode::NOT_FOUND && status.reason == "NotFound" {
+        return Done::AlreadyGone;
+    }
+    Done::Failed(refused(reply.code, status))
 }
 
 /// The recheck before adoption (workloads 1.6.1), with upstream's words.

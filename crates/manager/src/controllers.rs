@@ -3,8 +3,13 @@
 use evenkeel_plan::About;
 
 /// The loops that this program has.
-pub const LOOPS: [&About; 3] =
-    [&evenkeel_deployment::ABOUT, &evenkeel_replicaset::REPLICA_SET, &evenkeel_replicaset::REPLICATION_CONTROLLER];
+pub const LOOPS: [&About; 5] = [
+    &evenkeel_deployment::ABOUT,
+    &evenkeel_replicaset::REPLICA_SET,
+    &evenkeel_replicaset::REPLICATION_CONTROLLER,
+    &evenkeel_namespace::ABOUT,
+    &evenkeel_pod_gc::ABOUT,
+];
 
 /// A controller that the stock manager knows: canonical name, alias (empty: none), on by default.
 type Known = (&'static str, &'static str, bool);

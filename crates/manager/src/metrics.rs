@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use evenkeel_api::Kind;
+use evenkeel_pod_gc::{Attempt, Observer};
 use evenkeel_replicaset::AgeRatioObserver;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -14,6 +15,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+use tracing::{info, warn};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GroupResource {
@@ -25,6 +27,12 @@ struct GroupResource {
 struct Running {
     name: String,
     manager: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Forced {
+    namespace: String,
+    reason: &'static str,
 }
 
 /// Counters of one loop's passes.
@@ -109,5 +117,50 @@ impl AgeRatios {
     pub fn observer(&self) -> AgeRatioObserver {
         let histogram = self.0.clone();
         Arc::new(move |ratio| histogram.observe(ratio))
+    }
+}
+
+/// What the pod garbage collector takes away (garbage-collection B4).
+#[derive(Debug, Clone, Default)]
+pub struct ForcedDeletes {
+    total: Family<Forced, Counter>,
+    errors: Family<Forced, Counter>,
+}
+
+impl ForcedDeletes {
+    /// Registers `pod_gc_collector_force_delete_pods_total` and `pod_gc_collector_force_delete_pod_errors_total`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        // The registry adds `_total` to the names of counters.
+        registry.register(
+            "pod_gc_collector_force_delete_pods",
+            "Number of pods that are being forcefully deleted since the Pod GC Controller started",
+            metrics.total.clone(),
+        );
+        registry.register(
+            "pod_gc_collector_force_delete_pod_errors",
+            "Number of errors encountered when forcefully deleting the pods since the Pod GC Controller started",
+            metrics.errors.clone(),
+        );
+        metrics
+    }
+
+    /// What the loop tells its attempts to.
+    pub fn observer(&self) -> Observer {
+        let metrics = self.clone();
+        Arc::new(move |attempt| metrics.attempted(attempt))
+    }
+
+    fn attempted(&self, attempt: &Attempt<'_>) {
+        let (pod, reason) = (attempt.key, attempt.reason.as_str());
+        let labels = Forced { namespace: pod.namespace.to_string(), reason };
+        self.total.get_or_create(&labels).inc();
+        match attempt.error {
+            None => info!(%pod, reason, "pod deleted without grace"),
+            Some(error) => {
+                self.errors.get_or_create(&labels).inc();
+                warn!(%pod, reason, error, "a pod cannot be taken away; trying again in the next run");
+            }
+        }
     }
 }

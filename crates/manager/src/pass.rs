@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use evenkeel_api::Key;
 use evenkeel_cache::{Cache, Owner};
 use evenkeel_client::{Clock, Recorder, Writer};
-use evenkeel_plan::{ControlLoop, FailureKind, Next};
+use evenkeel_plan::{ControlLoop, FailureKind, Next, Trigger};
 use evenkeel_queue::{Priority, Queue};
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -39,8 +39,18 @@ enum After {
     Parked,
     /// Nothing failed; look again at this time, if at all.
     Settled(Option<Timestamp>),
+    /// The work goes on in another pass; what failed before is not forgotten.
+    Again,
     /// Something failed.
     Failed(String),
+}
+
+/// Queues what a trigger names.
+pub(crate) fn queue(queue: &Queue<Key>, trigger: Trigger, priority: Priority) {
+    match std::time::Duration::try_from(trigger.after) {
+        Ok(after) if !after.is_zero() => queue.add_after(trigger.key, after),
+        _ => queue.add(trigger.key, priority),
+    }
 }
 
 impl<L: ControlLoop> Shell<L> {
@@ -55,12 +65,7 @@ impl<L: ControlLoop> Shell<L> {
             }
             let changed = *leading.borrow() && stores.any(change.kind).is_some_and(|s| s.synced());
             let priority = if changed { Priority::Changed } else { Priority::Existing };
-            for trigger in shell.control_loop.triggers(change, stores) {
-                match std::time::Duration::try_from(trigger.after) {
-                    Ok(after) if !after.is_zero() => shell.queue.add_after(trigger.key, after),
-                    _ => shell.queue.add(trigger.key, priority),
-                }
-            }
+            shell.control_loop.triggers(change, stores).into_iter().for_each(|trigger| queue(&shell.queue, trigger, priority));
         });
     }
 
@@ -99,6 +104,7 @@ impl<L: ControlLoop> Shell<L> {
                     self.queue.add_after(key.clone(), std::time::Duration::try_from(wait).unwrap_or_default());
                 }
             }
+            After::Again => self.queue.add(key.clone(), Priority::Changed),
             After::Failed(why) => {
                 if why.starts_with("panic") {
                     error!(controller = about.name, %key, why, "pass failed");
@@ -119,7 +125,7 @@ impl<L: ControlLoop> Shell<L> {
         let snap = self.control_loop.snapshot(&self.cache.read(), key);
         let plan = self.control_loop.plan(&snap, self.clock.now());
         let outcome = self.writer.carry_out(&owner, &plan.steps).boxed().await;
-        self.control_loop.remember(&snap, &plan, &outcome);
+        self.control_loop.remember(&snap, &plan, &outcome, self.clock.now());
         if let Some(fenced) = outcome.failures().find(|f| f.kind == FailureKind::Fenced) {
             // Not a failure of the object: it gets no event and no condition, and the next leader looks at it anew.
             return After::Failed(fenced.message.clone());
@@ -133,6 +139,7 @@ impl<L: ControlLoop> Shell<L> {
         match report.next {
             Next::Retry(why) => After::Failed(why),
             Next::OnChange => After::Settled(plan.wake_at),
+            Next::Again => After::Again,
             Next::At(at) => After::Settled(Some(plan.wake_at.map_or(at, |other| at.min(other)))),
         }
     }

@@ -67,6 +67,7 @@ impl Scope {
                 "Deployment" => "deploy",
                 "ReplicaSet" => "rs",
                 "ReplicationController" => "rc",
+                "Namespace" => "ns",
                 _ => "",
             };
             given == kind || given == plural || (given == short && !short.is_empty()) || given == about.primary.group_resource()
@@ -110,18 +111,36 @@ async fn plan(arguments: Arguments) -> Result<String, String> {
     Ok(if text.is_empty() { "nothing to do\n".to_owned() } else { text })
 }
 
+/// The plans of all keys that `covers` lets through. Of a pass about everything, it lets single writes through.
+pub(crate) fn describe_all<L: ControlLoop>(
+    control_loop: &L,
+    stores: &evenkeel_cache::Stores,
+    covers: &dyn Fn(&Key) -> bool,
+    now: jiff::Timestamp,
+) -> String {
+    let keys = control_loop.all(stores).into_iter().map(|trigger| trigger.key);
+    keys.filter(|key| key.is_everything() || covers(key)).map(|key| describe(control_loop, stores, &key, covers, now)).collect()
+}
+
 /// The plan of one key in words, one line a write; where it is empty, the status write and the events instead. Empty when there is nothing to do.
-pub(crate) fn describe<L: ControlLoop>(control_loop: &L, stores: &evenkeel_cache::Stores, key: &Key, now: jiff::Timestamp) -> String {
+fn describe<L: ControlLoop>(
+    control_loop: &L,
+    stores: &evenkeel_cache::Stores,
+    key: &Key,
+    covers: &dyn Fn(&Key) -> bool,
+    now: jiff::Timestamp,
+) -> String {
     let about = control_loop.about();
     let snap = control_loop.snapshot(stores, key);
     let plan = control_loop.plan(&snap, now);
     let mut lines: Vec<String> = Vec::new();
     for (number, step) in plan.steps.iter().filter(|s| !s.is_empty()).enumerate() {
-        lines.extend(step.iter().map(|write| format!("  {}. {}", number + 1, in_words(write))));
+        let told = step.iter().filter(|write| !key.is_everything() || covers(write.key()));
+        lines.extend(told.map(|write| format!("  {}. {}", number + 1, in_words(write, key.is_everything()))));
     }
     if plan.is_empty() {
         let report = control_loop.conclude(&snap, &plan, &Outcome::default(), now);
-        lines.extend(report.steps.iter().flatten().map(|write| format!("  -  {}", in_words(write))));
+        lines.extend(report.steps.iter().flatten().map(|write| format!("  -  {}", in_words(write, false))));
         lines.extend(report.events.iter().map(|event| format!("  -  event {}: {}", event.reason, event.message)));
         // What cannot be worked on as it is has nothing to write, and is not "nothing to do" for all that.
         if lines.is_empty() && matches!(report.next, Next::Retry(_)) {
@@ -132,11 +151,16 @@ pub(crate) fn describe<L: ControlLoop>(control_loop: &L, stores: &evenkeel_cache
         return String::new();
     }
     let why = control_loop.explain(&snap, &plan).map(|why| format!(": {why}")).unwrap_or_default();
-    format!("{} {key}{why}\n{}\n", about.primary.kind, lines.join("\n"))
+    let heading = if key.is_everything() { about.name.to_owned() } else { format!("{} {key}", about.primary.kind) };
+    format!("{heading}{why}\n{}\n", lines.join("\n"))
 }
 
-fn in_words(write: &Write) -> String {
-    let object = format!("{}/{}", write.kind().group_resource(), write.name());
+/// One write; `whose` adds the namespace where the heading does not tell it.
+fn in_words(write: &Write, whose: bool) -> String {
+    let mut object = format!("{}/{}", write.kind().group_resource(), write.name());
+    if whose && write.kind().namespaced {
+        object.push_str(&format!(" of namespace {}", write.key().namespace));
+    }
     match write {
         Write::Create { body, .. } => match body.pointer("/spec/replicas") {
             Some(replicas) => format!("create {object} with {replicas} replicas"),
@@ -147,11 +171,20 @@ fn in_words(write: &Write) -> String {
             Some(replicas) => format!("update {object} (replicas {replicas})"),
             None => format!("update {object}"),
         },
+        Write::Patch { body, subresource: Some("status"), .. } => match body.pointer("/status/phase").and_then(serde_json::Value::as_str) {
+            Some(phase) => format!("mark {object} as {}", phase.to_lowercase()),
+            None => format!("patch {object}/status"),
+        },
         Write::Patch { body, .. } => {
             let release = body.pointer("/metadata/ownerReferences/0/$patch").is_some();
             format!("{} {object}", if release { "release" } else { "adopt" })
         }
+        Write::Delete { grace: Some(0), .. } => format!("delete {object} without grace"),
         Write::Delete { .. } => format!("delete {object}"),
+        Write::Look { .. } => format!("read {object} live: is it gone?"),
+        Write::DeleteCollection { kind, place, .. } => format!("delete all {} of namespace {}", kind.group_resource(), place.namespace),
+        Write::Count { kind, place } => format!("count the {} of namespace {}", kind.group_resource(), place.namespace),
+        Write::Discover => "ask what the server serves".to_owned(),
         Write::ConfirmOwner { .. } => format!("read {object} live, before anything is adopted"),
     }
 }
@@ -175,7 +208,7 @@ mod tests {
         }
         let deployment = Deployment::decode(deployment.to_string().as_bytes()).unwrap();
         let stores = Stores::default().with([deployment]).with::<ReplicaSet>([]);
-        describe(&DeploymentLoop::default(), &stores, &Key::new("default", "web"), jiff::Timestamp::UNIX_EPOCH)
+        describe_all(&DeploymentLoop::default(), &stores, &|_| true, jiff::Timestamp::UNIX_EPOCH)
     }
 
     /// Each object has a line that tells why, and one line a write.
@@ -189,6 +222,23 @@ mod tests {
             asked(&[("paused", true.into())]),
             "Deployment default/web: paused: sizes only\n  -  update deployments.apps/web/status\n"
         );
+    }
+
+    /// A pass about everything has a line for each object, and is narrowed down write by write.
+    #[test]
+    fn of_a_pass_about_everything_only_what_was_asked_for_is_told() {
+        let pod = |name: &str, namespace: &str| {
+            let gone = "2026-01-01T00:00:00Z";
+            let meta = json!({"name": name, "namespace": namespace, "uid": name, "resourceVersion": "1", "deletionTimestamp": gone});
+            evenkeel_api::Pod::decode(json!({"metadata": meta}).to_string().as_bytes()).unwrap()
+        };
+        let stores = Stores::default().with([pod("a", "x"), pod("b", "y")]).with::<evenkeel_api::Node>([]);
+        let told =
+            |covers: &dyn Fn(&Key) -> bool| describe_all(&evenkeel_pod_gc::PodGcLoop::new(0), &stores, covers, jiff::Timestamp::UNIX_EPOCH);
+        let all = "pod-garbage-collector-controller: 2 unscheduled\n  1. mark pods/a of namespace x as failed\n  1. mark pods/b of namespace y as failed\n";
+        assert_eq!(told(&|_| true), all);
+        assert_eq!(told(&|key| *key.namespace == *"y").lines().nth(1), Some("  1. mark pods/b of namespace y as failed"));
+        assert_eq!(told(&|_| false), "");
     }
 
     /// What cannot be worked on is told although there is nothing to write.

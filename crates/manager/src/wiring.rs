@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use evenkeel_api::{Deployment, Key, Kind, Object, Pod, ReplicaSet, ReplicationController};
-use evenkeel_cache::{Cache, Owner};
+use evenkeel_api::{Deployment, Key, Kind, Namespace, Node, Object, Pod, ReplicaSet, ReplicationController};
+use evenkeel_cache::{Cache, Owner, Stores};
 use evenkeel_client::{Api, ClientMetrics, Fence, Pace, PaceOptions, Recorder, Writer};
 use evenkeel_deployment::DeploymentLoop;
-use evenkeel_plan::{About, ControlLoop};
+use evenkeel_namespace::NamespaceLoop;
+use evenkeel_plan::{About, ControlLoop, Trigger};
+use evenkeel_pod_gc::PodGcLoop;
 use evenkeel_queue::{Priority, Queue, QueueMetrics, QueueOptions};
 use evenkeel_replicaset::{ReplicaSetLoop, ReplicationControllerLoop};
 use evenkeel_watch::{Audit, Driver, Feed, ListWatch, Metrics as WatchMetrics, Stop};
@@ -17,15 +19,20 @@ use tokio::sync::watch;
 use crate::{
     Around, World,
     flags::Options,
-    metrics::{AgeRatios, PassMetrics},
+    metrics::{AgeRatios, ForcedDeletes, PassMetrics},
     pass::Shell,
 };
+
+/// Everything that a loop would look at, whatever changes.
+type All = Box<dyn Fn(&Stores) -> Vec<Trigger> + Send + Sync>;
 
 /// One loop, wired up.
 pub(crate) struct Wired {
     pub(crate) about: &'static About,
     pub(crate) recorder: Recorder,
     queue: Queue<Key>,
+    /// What a new leader looks at.
+    all: All,
     workers: usize,
     /// Starts one worker.
     work: Box<dyn Fn(watch::Receiver<bool>) -> BoxFuture<'static, ()> + Send + Sync>,
@@ -37,10 +44,10 @@ impl Wired {
         (0..self.workers).map(|_| (self.work)(leading.clone())).collect()
     }
 
-    /// Queues every object of the loop's kind, behind what changed.
+    /// Queues all there is to look at, behind what changed.
     pub(crate) fn queue_all(&self, cache: &Cache) {
-        let keys = cache.read().any(self.about.primary).map(|s| s.keys()).unwrap_or_default();
-        keys.into_iter().for_each(|key| self.queue.add(key, Priority::Existing));
+        let all = (self.all)(&cache.read());
+        all.into_iter().for_each(|trigger| crate::pass::queue(&self.queue, trigger, Priority::Existing));
     }
 
     pub(crate) fn shut_down(&self) {
@@ -77,7 +84,7 @@ impl Common<'_> {
     fn wire<L: ControlLoop>(&mut self, control_loop: L, workers: usize) -> Wired {
         let about = control_loop.about();
         let api = Api::new(self.world.client.clone(), about.client, self.pace.clone(), self.client_metrics.clone());
-        let queue = Queue::new(QueueOptions::named(about.queue), &self.queue_metrics);
+        let queue = Queue::new(QueueOptions { cap: about.longest_retry, ..QueueOptions::named(about.queue) }, &self.queue_metrics);
         let (recorder, sender) =
             Recorder::new(api.clone(), about.event_component, self.world.clock.clone(), self.fence.clone(), self.client_metrics.clone());
         self.senders.push(Box::pin(sender));
@@ -92,8 +99,10 @@ impl Common<'_> {
             metrics: PassMetrics::register(self.registry, about.alias),
         });
         shell.listen(self.leading.clone());
+        let looks = shell.control_loop.clone();
+        let all = Box::new(move |stores: &Stores| looks.all(stores));
         let work = Box::new(move |leading| -> BoxFuture<'static, ()> { Box::pin(shell.clone().work(leading)) });
-        Wired { about, recorder, queue, workers, work }
+        Wired { about, recorder, queue, all, workers, work }
     }
 }
 
@@ -139,6 +148,14 @@ pub(crate) fn wire(
         let control_loop = ReplicationControllerLoop::default().with_age_ratio_observer(ratios.observer());
         loops.push(common.wire(around.around(control_loop), options.rc_syncs));
     }
+    if on(&evenkeel_namespace::ABOUT) {
+        loops.push(common.wire(around.around(NamespaceLoop::default()), options.namespace_syncs));
+    }
+    if on(&evenkeel_pod_gc::ABOUT) {
+        let deletes = ForcedDeletes::register(common.registry);
+        let control_loop = PodGcLoop::new(options.terminated_pods).with_observer(deletes.observer());
+        loops.push(common.wire(around.around(control_loop), 1));
+    }
     let queues = std::mem::take(&mut common.queues);
     let senders = std::mem::take(&mut common.senders);
     let feed = Feed { metrics: watch_metrics, ..Feed::new(world.client.clone(), world.chance.clone()) }.released(move |owners| {
@@ -170,7 +187,7 @@ struct Read {
 }
 
 /// Every kind that some loop may read: one list and watch per kind in the whole process.
-fn all_kinds() -> [Read; 4] {
+fn all_kinds() -> [Read; 6] {
     fn read<T: Object>() -> Read {
         Read {
             kind: T::resource(),
@@ -181,7 +198,7 @@ fn all_kinds() -> [Read; 4] {
             },
         }
     }
-    [read::<Deployment>(), read::<ReplicaSet>(), read::<ReplicationController>(), read::<Pod>()]
+    [read::<Deployment>(), read::<ReplicaSet>(), read::<ReplicationController>(), read::<Pod>(), read::<Node>(), read::<Namespace>()]
 }
 
 fn kinds_read<'a>(loops: impl Iterator<Item = &'a About> + Clone) -> impl Iterator<Item = Read> {
@@ -196,14 +213,24 @@ pub(crate) struct Planner {
     loops: Vec<(&'static About, Describe)>,
 }
 
-type Describe = Box<dyn Fn(&evenkeel_cache::Stores, &Key, jiff::Timestamp) -> String>;
+/// Tells what a loop would do about all keys that are let through.
+type Describe = Box<dyn Fn(&Stores, &dyn Fn(&Key) -> bool, jiff::Timestamp) -> String>;
 
 impl Planner {
     pub(crate) fn new(options: &Options, world: &World) -> Self {
         fn ask<L: ControlLoop>(control_loop: L) -> (&'static About, Describe) {
-            (control_loop.about(), Box::new(move |stores, key, now| crate::plan_command::describe(&control_loop, stores, key, now)))
+            (
+                control_loop.about(),
+                Box::new(move |stores, covers, now| crate::plan_command::describe_all(&control_loop, stores, covers, now)),
+            )
         }
-        let all = [ask(DeploymentLoop::default()), ask(ReplicaSetLoop::default()), ask(ReplicationControllerLoop::default())];
+        let all = [
+            ask(DeploymentLoop::default()),
+            ask(ReplicaSetLoop::default()),
+            ask(ReplicationControllerLoop::default()),
+            ask(NamespaceLoop::default()),
+            ask(PodGcLoop::new(options.terminated_pods)),
+        ];
         let loops: Vec<_> = all.into_iter().filter(|(about, _)| options.controllers.runs(about.name)).collect();
         let cache = Cache::new();
         let feed = Feed::new(world.client.clone(), world.chance.clone());
@@ -216,11 +243,6 @@ impl Planner {
     pub(crate) fn describe(&self, covers: impl Fn(&About, &Key) -> bool) -> String {
         let stores = self.cache.read();
         let now = self.clock.now();
-        let mut text = String::new();
-        for (about, describe) in &self.loops {
-            let keys = stores.any(about.primary).map(|s| s.keys()).unwrap_or_default();
-            keys.iter().filter(|key| covers(about, key)).for_each(|key| text.push_str(&describe(&stores, key, now)));
-        }
-        text
+        self.loops.iter().map(|(about, describe)| describe(&stores, &|key| covers(about, key), now)).collect()
     }
 }

@@ -52,6 +52,7 @@ impl<T: Object> Claims<T> {
 fn adopt(kind: Kind, object: &Meta, owner_kind: Kind, owner: &Meta) -> Write {
     Write::Patch {
         target: Target::alive(kind, object),
+        subresource: None,
         body: json!({"metadata": {
             "uid": object.uid.to_string(),
             "ownerReferences": [OwnerReference::controller_of(owner_kind, &owner.name, &owner.uid)],
@@ -63,6 +64,7 @@ fn adopt(kind: Kind, object: &Meta, owner_kind: Kind, owner: &Meta) -> Write {
 fn release(kind: Kind, object: &Meta, owner: &Meta) -> Write {
     Write::Patch {
         target: Target::alive(kind, object),
+        subresource: None,
         body: json!({"metadata": {
             "uid": object.uid.to_string(),
             "ownerReferences": [{"$patch": "delete", "uid": owner.uid.to_string()}],

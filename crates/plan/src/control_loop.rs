@@ -52,5 +52,11 @@ pub trait ControlLoop: Send + Sync + 'static {
     }
 
     /// Keeps what the next look should know and the cache may not show yet, such as names that turned out to be taken.
-    fn remember(&self, _snap: &Self::Snapshot, _plan: &Plan, _outcome: &Outcome) {}
+    fn remember(&self, _snap: &Self::Snapshot, _plan: &Plan, _outcome: &Outcome, _now: Timestamp) {}
+
+    /// What a new leader looks at whatever changes: all objects of the primary kind, or the one key of a loop whose passes are about the
+    /// whole cluster.
+    fn all(&self, stores: &Stores) -> Vec<Trigger> {
+        stores.any(self.about().primary).map(|s| s.keys()).unwrap_or_default().into_iter().map(Trigger::now).collect()
+    }
 }

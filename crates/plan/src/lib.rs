@@ -7,14 +7,16 @@
 mod about;
 pub mod claim;
 mod control_loop;
+mod found;
 pub mod names;
 mod outcome;
 pub mod phrase;
 mod report;
 mod write;
 
-pub use about::About;
+pub use about::{About, LONGEST_RETRY};
 pub use control_loop::{ControlLoop, Trigger};
+pub use found::{Discovered, Left, Served, Verbs};
 pub use outcome::{Answer, Done, Failure, FailureKind, Outcome};
 pub use report::{Event, EventType, Next, ObjectReference, Report};
 pub use write::{Plan, Propagation, Target, Write};

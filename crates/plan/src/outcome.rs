@@ -1,4 +1,8 @@
+use std::sync::Arc;
+
 use evenkeel_api::{Uid, Version};
+
+use crate::{Discovered, Left};
 
 /// How every write of a plan went: same steps, same order.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -10,12 +14,16 @@ pub struct Outcome {
 /// How one write went.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Done {
-    /// The server has done it.
+    /// The server has done it. Of a look: this is there.
     Written(Answer),
     /// It had been done before: the object is there and ours (the name of a create was taken by our own earlier write).
     Existed(Answer),
-    /// The object to delete was gone already, or another life of its name is there.
+    /// The object to delete was gone already, or another life of its name is there. Of a look: there is no such object.
     AlreadyGone,
+    /// Answer to [`crate::Write::Discover`].
+    Discovered(Arc<Discovered>),
+    /// Answer to [`crate::Write::Count`].
+    Counted(Left),
     /// It failed.
     Failed(Failure),
     /// It was not sent, because something before it failed.
@@ -60,6 +68,8 @@ pub enum FailureKind {
     OwnerGone,
     /// We lead no longer, so nothing was sent.
     Fenced,
+    /// The server does not do this for objects of the kind (405).
+    NotAllowed,
     /// Whatever else the server said, or no answer at all where a live read showed that nothing had happened.
     Other,
 }

@@ -22,6 +22,8 @@ pub enum Next {
     OnChange,
     /// At this time at the latest.
     At(Timestamp),
+    /// At once: this pass was a part of one piece of work, whose failures so far still count.
+    Again,
     /// After the key's back-off, because of this error; never given up.
     Retry(String),
 }

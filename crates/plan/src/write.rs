@@ -1,6 +1,6 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use evenkeel_api::{Key, Kind, Meta, Name, Uid, Version};
+use evenkeel_api::{Key, Kind, Meta, Name, Resource, Uid, Version};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -81,6 +81,8 @@ pub enum Write {
     Patch {
         /// What is patched.
         target: Target,
+        /// `status` and the like.
+        subresource: Option<&'static str>,
         /// The patch.
         body: Value,
     },
@@ -90,13 +92,44 @@ pub enum Write {
         target: Target,
         /// How its dependents go; `None`: the server's default.
         propagation: Option<Propagation>,
+        /// Seconds that a pod may take to end; `None`: what the pod says. Zero: nobody is asked any more.
+        grace: Option<u32>,
     },
     /// A live read that must find the owner alive, with the target's uid, before the steps behind it may run (workloads 1.6.1).
     ConfirmOwner {
         /// The owner.
         target: Target,
     },
+    /// A live read that tells whether anything goes by this name, whatever its uid.
+    Look {
+        /// Resource.
+        kind: Kind,
+        /// Namespace and name.
+        key: Key,
+    },
+    /// DELETE of all objects of one kind in one namespace.
+    DeleteCollection {
+        /// Resource.
+        kind: Kind,
+        /// The namespace ([`Key::of_namespace`]).
+        place: Key,
+        /// How dependents of the objects go.
+        propagation: Propagation,
+    },
+    /// A live list that tells what is left of one kind in one namespace.
+    Count {
+        /// Resource.
+        kind: Kind,
+        /// The namespace ([`Key::of_namespace`]).
+        place: Key,
+    },
+    /// A live read of all that the server serves.
+    Discover,
 }
+
+/// What [`Write::Discover`] is about, for texts.
+static APIS: Resource = Resource { group: "", version: "", plural: "apis", kind: "APIGroupDiscoveryList", namespaced: false };
+static EVERYTHING: LazyLock<Key> = LazyLock::new(Key::everything);
 
 /// `propagationPolicy` of a delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,11 +142,23 @@ pub enum Propagation {
     Orphan,
 }
 
+impl Propagation {
+    /// The text on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
+}
+
 impl Write {
     /// Resource that it is about.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Create { kind, .. } => kind,
+            Self::Create { kind, .. } | Self::Look { kind, .. } | Self::DeleteCollection { kind, .. } | Self::Count { kind, .. } => kind,
+            Self::Discover => &APIS,
             Self::Replace { target, .. } | Self::Patch { target, .. } | Self::Delete { target, .. } | Self::ConfirmOwner { target } => {
                 target.kind
             }
@@ -123,7 +168,9 @@ impl Write {
     /// Object that it is about.
     pub fn key(&self) -> &Key {
         match self {
-            Self::Create { key, .. } => key,
+            Self::Create { key, .. } | Self::Look { key, .. } => key,
+            Self::DeleteCollection { place, .. } | Self::Count { place, .. } => place,
+            Self::Discover => &EVERYTHING,
             Self::Replace { target, .. } | Self::Patch { target, .. } | Self::Delete { target, .. } | Self::ConfirmOwner { target } => {
                 &target.key
             }
@@ -142,12 +189,14 @@ impl Write {
             Self::Replace { .. } => "update",
             Self::Patch { .. } => "patch",
             Self::Delete { .. } => "delete",
-            Self::ConfirmOwner { .. } => "get",
+            Self::DeleteCollection { .. } => "deletecollection",
+            Self::Count { .. } => "list",
+            Self::ConfirmOwner { .. } | Self::Look { .. } | Self::Discover => "get",
         }
     }
 
     /// Whether it changes anything on the server.
     pub fn changes(&self) -> bool {
-        !matches!(self, Self::ConfirmOwner { .. })
+        !matches!(self, Self::ConfirmOwner { .. } | Self::Look { .. } | Self::Count { .. } | Self::Discover)
     }
 }

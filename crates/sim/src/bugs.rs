@@ -114,12 +114,14 @@ impl Bug {
             Self::DeletesOneTooMany if deletes_pods => {
                 let spared = spared(plan, facts);
                 if let (Some(step), Some(target)) = (plan.steps.last_mut(), spared.into_iter().next()) {
-                    step.push(Write::Delete { target, propagation: None });
+                    step.push(Write::Delete { target, propagation: None, grace: None });
                 }
             }
             Self::HealthyVictims if deletes_pods => {
                 let victims = plan.steps.iter_mut().flatten().filter(|w| matches!(w, Write::Delete { .. }));
-                victims.zip(&facts.pods).for_each(|(write, target)| *write = Write::Delete { target: target.clone(), propagation: None });
+                victims
+                    .zip(&facts.pods)
+                    .for_each(|(write, target)| *write = Write::Delete { target: target.clone(), propagation: None, grace: None });
             }
             Self::SurgeOffByOne => resize(plan, facts, |size, known| if size > known { size + 1 } else { size }),
             Self::OldSetsScaledUp => resize(plan, facts, |size, known| if size < known && known < 12 { known + 2 } else { size }),
@@ -136,7 +138,7 @@ impl Bug {
                     let key = Key::new(pod.namespace.clone(), format!("{}-{}", pod.name, fresh()));
                     step.push(Write::Create { kind, key, controller, body });
                     let target = Target { kind: &evenkeel_api::PODS, key: pod, uid: Uid::new("none"), version: None };
-                    step.push(Write::Delete { target, propagation: None });
+                    step.push(Write::Delete { target, propagation: None, grace: None });
                 }
             }
             Self::RevisionNotIncreased => {

@@ -107,8 +107,12 @@ impl<L: ControlLoop> ControlLoop for Witnessed<L> {
         report
     }
 
-    fn remember(&self, snap: &Self::Snapshot, plan: &Plan, outcome: &Outcome) {
-        self.inner.remember(&snap.inner, plan, outcome);
+    fn remember(&self, snap: &Self::Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) {
+        self.inner.remember(&snap.inner, plan, outcome, now);
+    }
+
+    fn all(&self, stores: &Stores) -> Vec<Trigger> {
+        self.inner.all(stores)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use evenkeel_apiserver::{Options as ServerOptions, Server};
-use evenkeel_manager::{Options, World, run_around};
+use evenkeel_manager::{Options, World, controllers::Selection, run_around};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::mpsc,
@@ -167,6 +167,9 @@ fn observe(server: &Arc<Server>, history: &Shared, clock: VirtualClock, tell: mp
     }));
 }
 
+/// The loops of these worlds. Their nodes are no objects, so the pod garbage collector would find every pod orphaned.
+const LOOPS: &str = "deployment,replicaset,replicationcontroller";
+
 /// Starts a manager, and starts it again whenever it has died or ended.
 async fn supervise(network: Arc<Network>, clock: VirtualClock, clocks: Clocks, seed: u64, manager: usize, bug: Option<Bug>) {
     let mut dice = Dice::new(seed, 10 + manager as u64);
@@ -177,7 +180,8 @@ async fn supervise(network: Arc<Network>, clock: VirtualClock, clocks: Clocks, s
         let around = Witness { history: network.history.clone(), network: network.clone(), link: link.id, rate: clocks.rate, bug };
         let world =
             World { lease_client: client.clone(), client, host: "sim".into(), clock, chance: Arc::new(move || lock(&chance).next()) };
-        let options = Options { identity: Some(format!("m{}-{}", manager, link.id)), secure_port: None, ..Options::default() };
+        let controllers = Selection::parse(LOOPS).expect("names of controllers");
+        let options = Options { identity: Some(format!("m{}-{}", manager, link.id)), secure_port: None, controllers, ..Options::default() };
         let mut process = tokio::task::JoinSet::new();
         process.spawn(run_around(options, world, link.stop.subscribe(), around));
         tokio::select! {

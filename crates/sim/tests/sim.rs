@@ -259,7 +259,7 @@ fn a_ready_victim_beside_one_that_is_not_ready_is_caught() {
             pod["status"]["conditions"][0]["status"] = ready.into();
             made.write(Actor::Node, "pods", None, Some(pod));
         }
-        let delete = |name: &&str| Write::Delete { target: target(&PODS, name), propagation: None };
+        let delete = |name: &&str| Write::Delete { target: target(&PODS, name), propagation: None, grace: None };
         made.pass("replicaset-controller", "s", victims.iter().map(delete).collect());
         made
     };

@@ -9,6 +9,7 @@ mod once;
 mod outcomes;
 mod owner;
 mod pace;
+mod reads;
 mod requests;
 mod server;
 mod steps;

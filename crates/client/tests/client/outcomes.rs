@@ -81,7 +81,7 @@ async fn a_delete_refused_for_another_reason_is_a_conflict() {
 #[tokio::test(start_paused = true)]
 async fn a_delete_of_one_version_that_meets_another_is_a_conflict() {
     let world = world(|_, _| status(409, "Conflict", "the ResourceVersion in the precondition"));
-    let write = Write::Delete { target: target("a", Some(7)), propagation: None };
+    let write = Write::Delete { target: target("a", Some(7)), propagation: None, grace: None };
     assert_failed(&world.one(write).await, FailureKind::Conflict, "the ResourceVersion in the precondition");
     assert_eq!(world.server.seen().len(), 1);
 }
@@ -191,7 +191,7 @@ async fn refusals_have_a_kind_and_keep_the_servers_words() {
         (422, "Invalid", FailureKind::Invalid),
         (404, "NotFound", FailureKind::NotFound),
         (409, "Conflict", FailureKind::Conflict),
-        (405, "MethodNotAllowed", FailureKind::Other),
+        (405, "MethodNotAllowed", FailureKind::NotAllowed),
         (413, "RequestEntityTooLarge", FailureKind::Other),
     ];
     for (code, reason, kind) in cases {

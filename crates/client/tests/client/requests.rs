@@ -92,7 +92,7 @@ async fn a_delete_carries_the_uid_and_the_version_where_one_is_given() {
     for (propagation, text) in
         [(Propagation::Background, "Background"), (Propagation::Foreground, "Foreground"), (Propagation::Orphan, "Orphan")]
     {
-        let seen = sent(Write::Delete { target: target("a", Some(7)), propagation: Some(propagation) }).await;
+        let seen = sent(Write::Delete { target: target("a", Some(7)), propagation: Some(propagation), grace: None }).await;
         assert_eq!(seen.json()["preconditions"], json!({"uid": "uid-a", "resourceVersion": "7"}));
         assert_eq!(seen.json()["propagationPolicy"], text);
     }

@@ -87,11 +87,15 @@ pub fn target(name: &str, version: Option<u64>) -> Target {
 }
 
 pub fn delete(name: &str) -> Write {
-    Write::Delete { target: target(name, None), propagation: None }
+    Write::Delete { target: target(name, None), propagation: None, grace: None }
 }
 
 pub fn patch(name: &str) -> Write {
-    Write::Patch { target: target(name, None), body: json!({"metadata": {"uid": format!("uid-{name}"), "labels": {"a": "b"}}}) }
+    Write::Patch {
+        target: target(name, None),
+        subresource: None,
+        body: json!({"metadata": {"uid": format!("uid-{name}"), "labels": {"a": "b"}}}),
+    }
 }
 
 /// A status PUT of the ReplicaSet `web`.

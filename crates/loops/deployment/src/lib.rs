@@ -33,7 +33,7 @@ use std::{
 
 use evenkeel_api::{DEPLOYMENTS, Key, PODS, REPLICA_SETS};
 use evenkeel_cache::{Change, Stores};
-use evenkeel_plan::{About, ControlLoop, Outcome, Plan, Report, Trigger};
+use evenkeel_plan::{About, ControlLoop, LONGEST_RETRY, Outcome, Plan, Report, Trigger};
 use jiff::Timestamp;
 
 pub use claiming::PassedOver;
@@ -46,6 +46,7 @@ pub const ABOUT: About = About {
     client: "deployment-controller",
     event_component: "deployment-controller",
     queue: "deployment",
+    longest_retry: LONGEST_RETRY,
     watches: &[&DEPLOYMENTS, &REPLICA_SETS, &PODS],
     primary: &DEPLOYMENTS,
 };
@@ -101,7 +102,7 @@ impl ControlLoop for DeploymentLoop {
         explain::explain(&plan::decide(snap))
     }
 
-    fn remember(&self, snap: &Snapshot, plan: &Plan, outcome: &Outcome) {
+    fn remember(&self, snap: &Snapshot, plan: &Plan, outcome: &Outcome, _now: Timestamp) {
         let passed_over = claiming::passed_over(snap, plan, outcome);
         let mut memory = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
         if passed_over.is_empty() {

@@ -124,7 +124,7 @@ impl Act {
             Act::Create(new) => new.write(deployment),
             Act::Edit(edit) => edit.write(),
             // A set that changed since is looked at again before it goes (S16).
-            Act::Delete(set) => Write::Delete { target: Target::exactly(&REPLICA_SETS, &set.meta), propagation: None },
+            Act::Delete(set) => Write::Delete { target: Target::exactly(&REPLICA_SETS, &set.meta), propagation: None, grace: None },
             Act::Rollback(answer) => answer.0.clone(),
         }
     }

@@ -22,7 +22,7 @@ fn removed(world: &Cluster) -> Vec<String> {
         .plan()
         .writes()
         .map(|w| {
-            let Write::Delete { target, propagation: None } = w else { panic!("{w:?}") };
+            let Write::Delete { target, propagation: None, .. } = w else { panic!("{w:?}") };
             assert!(target.version.is_some(), "S16");
             w.name().to_string()
         })

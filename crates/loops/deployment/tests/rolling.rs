@@ -70,7 +70,8 @@ fn sizes_go_through_the_known_steps() {
 /// Unit vectors of workloads 2.7 for growing.
 #[test]
 fn the_new_set_grows_into_the_room_there_is() {
-    for (replicas, surge, old, new, want) in [(10, 0, 10, 0, 0), (10, 2, 10, 0, 2), (10, 2, 5, 0, 7), (10, 2, 10, 2, 2), (10, 2, 2, 11, 10), (10, 2, 1, 8, 10)]
+    for (replicas, surge, old, new, want) in
+        [(10, 0, 10, 0, 0), (10, 2, 10, 0, 2), (10, 2, 5, 0, 7), (10, 2, 10, 2, 2), (10, 2, 2, 11, 10), (10, 2, 1, 8, 10)]
     {
         let world = Cluster::new(deployment("web").image("app:2").replicas(replicas).rolling(surge, 0))
             .and(set("web", 1).size(old).available(0))

@@ -1,7 +1,7 @@
 use std::ops::Deref;
 
 use evenkeel_api::{Object, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, ReplicaSet, Replicated, ReplicationController};
-use evenkeel_plan::About;
+use evenkeel_plan::{About, LONGEST_RETRY};
 
 /// Names of the ReplicaSet loop (workloads 1.1).
 pub const REPLICA_SET: About = About {
@@ -10,6 +10,7 @@ pub const REPLICA_SET: About = About {
     client: "replicaset-controller",
     event_component: "replicaset-controller",
     queue: "replicaset",
+    longest_retry: LONGEST_RETRY,
     watches: &[&REPLICA_SETS, &PODS],
     primary: &REPLICA_SETS,
 };
@@ -21,6 +22,7 @@ pub const REPLICATION_CONTROLLER: About = About {
     client: "replication-controller",
     event_component: "replication-controller",
     queue: "replicationmanager",
+    longest_retry: LONGEST_RETRY,
     watches: &[&REPLICATION_CONTROLLERS, &PODS],
     primary: &REPLICATION_CONTROLLERS,
 };

@@ -105,7 +105,7 @@ impl<S: SetKind> ControlLoop for SetLoop<S> {
         explain::explain(snap)
     }
 
-    fn remember(&self, snap: &Snapshot<S>, plan: &Plan, outcome: &Outcome) {
+    fn remember(&self, snap: &Snapshot<S>, plan: &Plan, outcome: &Outcome, _now: Timestamp) {
         memory::remember(&self.memory, snap, plan, outcome);
     }
 }

@@ -51,7 +51,7 @@ fn deletes<S: SetKind>(snap: &Snapshot<S>, now: Timestamp) -> Vec<Vec<Write>> {
     }
     let ranking = Ranking { related_on_node: &snap.related_on_node, deletion_cost: snap.options.deletion_cost, now };
     let victims = choose_victims(&snap.claims.claimed, count, ranking);
-    vec![victims.iter().map(|pod| Write::Delete { target: Target::exactly(&PODS, &pod.meta), propagation: None }).collect()]
+    vec![victims.iter().map(|pod| Write::Delete { target: Target::exactly(&PODS, &pod.meta), propagation: None, grace: None }).collect()]
 }
 
 /// Age ratios of the victims of a plan, where they were chosen (workloads 3.7).

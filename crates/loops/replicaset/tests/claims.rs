@@ -24,7 +24,7 @@ both! {
         let [confirm, adopt] = &plan.steps[..] else { panic!("{plan:?}") };
         assert!(matches!(&confirm[..], [Write::ConfirmOwner { target: Target { kind, key, version: None, .. } }]
             if *kind == S::resource() && &*key.name == "web"));
-        let [Write::Patch { target, body }] = &adopt[..] else { panic!("{adopt:?}") };
+        let [Write::Patch { target, body, .. }] = &adopt[..] else { panic!("{adopt:?}") };
         assert_eq!(&*target.key.name, "a");
         assert_eq!(*body, json!({"metadata": {"uid": "uid-a", "ownerReferences": [{"apiVersion": S::resource().api_version(),
             "kind": S::resource().kind, "name": "web", "uid": "uid-web", "controller": true, "blockOwnerDeletion": true}]}}));

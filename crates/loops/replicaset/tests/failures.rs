@@ -329,7 +329,7 @@ both! {
         for steps in [vec![], vec![vec![]], vec![vec![Done::Skipped]]] {
             let outcome = Outcome { steps };
             assert!(lp.conclude(&snap, &plan, &outcome, noon()).events.is_empty());
-            lp.remember(&snap, &plan, &outcome);
+            lp.remember(&snap, &plan, &outcome, noon());
         }
     }
 }

@@ -105,7 +105,7 @@ both! {
         let mut world = World::new().with::<S>(set("web").replicas(1)).with_pods::<S>([pod("a").of("web"), pod("b").of("web").running()]);
         let plan = world.look(&lp, "web");
         let version = evenkeel_api::Version::parse(world.pod("a")["metadata"]["resourceVersion"].as_str().unwrap());
-        assert!(matches!(&plan.steps[0][..], [Write::Delete { target: Target { kind, uid, version: v, .. }, propagation: None }]
+        assert!(matches!(&plan.steps[0][..], [Write::Delete { target: Target { kind, uid, version: v, .. }, propagation: None, .. }]
             if *kind == &PODS && uid.to_string() == "uid-a" && *v == version && v.is_some()), "{plan:?}");
         // The pod is orphaned before our delete arrives: it stays, and nobody is told of an error.
         world.change(&PODS, "a", |v| drop(v["metadata"].as_object_mut().unwrap().shift_remove("ownerReferences")));

@@ -28,6 +28,10 @@ pub struct Options {
     pub replicaset_syncs: usize,
     /// `--concurrent-rc-syncs`.
     pub rc_syncs: usize,
+    /// `--concurrent-namespace-syncs`.
+    pub namespace_syncs: usize,
+    /// `--terminated-pod-gc-threshold`; zero or less: ended pods are kept, however many.
+    pub terminated_pods: i64,
     /// `--leader-elect`.
     pub leader_elect: bool,
     /// `--leader-elect-lease-duration`.
@@ -269,6 +273,8 @@ impl Values<'_> {
             deployment_syncs: count("concurrent-deployment-syncs"),
             replicaset_syncs: count("concurrent-replicaset-syncs"),
             rc_syncs: count("concurrent-rc-syncs"),
+            namespace_syncs: count("concurrent-namespace-syncs"),
+            terminated_pods: self.int("terminated-pod-gc-threshold"),
             leader_elect: self.flag("leader-elect"),
             lease_duration: lease,
             renew_deadline: renew,
@@ -366,10 +372,11 @@ mod tests {
             LOOPS.iter().map(|l| l.name).filter(|n| options.controllers.runs(n)).collect()
         };
         assert_eq!(on("deployment,-deployment"), ["deployment-controller"]);
-        assert_eq!(on("-deployment,*"), ["replicaset-controller", "replicationcontroller-controller"]);
+        let others: Vec<&str> = LOOPS.iter().map(|l| l.name).filter(|n| *n != "deployment-controller").collect();
+        assert_eq!(on("-deployment,*"), others);
         assert_eq!(on("deployment"), ["deployment-controller"]);
         assert_eq!(on("-deployment"), Vec::<&str>::new());
-        assert_eq!(on("*,deployment").len(), 3);
+        assert_eq!(on("*,deployment").len(), LOOPS.len());
         assert_eq!(on("deployment-controller"), on("deployment"));
     }
 

@@ -107,7 +107,7 @@ pub const FLAGS: &[Flag] = &[
     flag("concurrency", NotYet, Int, "concurrent-ttl-after-finished-syncs", "5", "finished Jobs at once"),
     flag("concurrency", NotYet, Int, "concurrent-horizontal-pod-autoscaler-syncs", "5", "autoscalers at once"),
     flag("concurrency", NotYet, Int, "concurrent-validating-admission-policy-status-syncs", "5", "policies at once"),
-    flag("concurrency", NotYet, Int, "concurrent-namespace-syncs", "10", "namespaces at once"),
+    flag("concurrency", Full, Int, "concurrent-namespace-syncs", "10", "namespaces at once"),
     flag("concurrency", NotYet, Int, "concurrent-resource-quota-syncs", "5", "quotas at once"),
     flag("concurrency", NotYet, Int, "concurrent-serviceaccount-token-syncs", "5", "service account tokens at once"),
     flag("concurrency", NotYet, Int, "concurrent-gc-syncs", "20", "objects collected at once"),
@@ -125,7 +125,7 @@ pub const FLAGS: &[Flag] = &[
     flag("endpoints", NotYet, Duration, "mirroring-endpointslice-updates-batch-period", "0s", "batching of mirrored slices"),
 
     flag("garbage collection", NotYet, Bool, "enable-garbage-collector", "true", "collect by owner references"),
-    flag("garbage collection", NotYet, Int, "terminated-pod-gc-threshold", "12500", "terminated pods kept"),
+    flag("garbage collection", Full, Int, "terminated-pod-gc-threshold", "12500", "ended pods kept; 0: all of them"),
 
     flag("autoscaling", NotYet, Duration, "horizontal-pod-autoscaler-sync-period", "15s", "period"),
     flag("autoscaling", NotYet, Duration, "horizontal-pod-autoscaler-downscale-stabilization", "5m0s", "look back before scaling down"),
@@ -133,7 +133,7 @@ pub const FLAGS: &[Flag] = &[
     flag("autoscaling", NotYet, Duration, "horizontal-pod-autoscaler-cpu-initialization-period", "5m0s", "CPU samples skipped after a start"),
     flag("autoscaling", NotYet, Duration, "horizontal-pod-autoscaler-initial-readiness-delay", "30s", "readiness changes ignored after a start"),
 
-    flag("namespaces and quota", NotYet, Duration, "namespace-sync-period", "5m0s", "period"),
+    flag("namespaces and quota", Nothing, Duration, "namespace-sync-period", "5m0s", "there is no periodic resync"),
     flag("namespaces and quota", NotYet, Duration, "resource-quota-sync-period", "5m0s", "period"),
 
     flag("nodes", NotYet, Duration, "node-monitor-grace-period", "50s", "silence after which a node is unhealthy"),

@@ -131,8 +131,9 @@ fn replay(history: &History, pass: &Pass) -> Vec<String> {
 fn shape(write: &Write) -> String {
     let (target, body) = match write {
         Write::Create { body, .. } => (None, &**body),
-        Write::Replace { target, body, .. } | Write::Patch { target, body } => (Some(target), body),
+        Write::Replace { target, body, .. } | Write::Patch { target, body, .. } => (Some(target), body),
         Write::Delete { target, .. } | Write::ConfirmOwner { target } => (Some(target), &Value::Null),
+        Write::Look { .. } | Write::DeleteCollection { .. } | Write::Count { .. } | Write::Discover => (None, &Value::Null),
     };
     let version = target.and_then(|t| t.version);
     let (size, notes) = (&body["spec"]["replicas"], &body["metadata"]["annotations"]);

@@ -177,7 +177,7 @@ impl Cluster {
         self.assert_sound(&plan);
         let outcome = self.carry_out(&plan.steps);
         let report = self.looper.conclude(&snap, &plan, &outcome, now);
-        self.looper.remember(&snap, &plan, &outcome);
+        self.looper.remember(&snap, &plan, &outcome, now);
         self.carry_out(&report.steps);
         self.events.extend(super::events(&report));
         self.now += 1;
@@ -271,7 +271,7 @@ impl Cluster {
         let (Write::Replace { target, .. } | Write::Patch { target, .. } | Write::Delete { target, .. } | Write::ConfirmOwner { target }) =
             write
         else {
-            unreachable!("creates are handled before")
+            unreachable!("creates are handled before, and nothing looks")
         };
         let same_life = Uid::new(stored["metadata"]["uid"].as_str().unwrap()) == target.uid;
         let current = target.version.is_none_or(|v| stored["metadata"]["resourceVersion"] == v.to_string());

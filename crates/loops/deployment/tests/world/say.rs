@@ -21,6 +21,7 @@ fn line(world: &Cluster, write: &Write) -> String {
         Write::Patch { .. } => format!("adopt {name}"),
         Write::Delete { .. } => format!("delete {name}"),
         Write::ConfirmOwner { .. } => "confirm".to_owned(),
+        other => panic!("Deployments have no use for {other:?}"),
     }
 }
 

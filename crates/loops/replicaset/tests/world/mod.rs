@@ -224,7 +224,7 @@ impl World {
         let plan = lp.plan(&snap, self.now);
         let outcome = self.carry_out(&owner, &plan.steps);
         let report = lp.conclude(&snap, &plan, &outcome, self.now);
-        lp.remember(&snap, &plan, &outcome);
+        lp.remember(&snap, &plan, &outcome, self.now);
         let status_outcome = self.carry_out(&owner, &report.steps);
         Pass { behind: None, plan, outcome, report, status_outcome }
     }

@@ -55,10 +55,11 @@ impl Server {
     pub fn send(&mut self, write: &Write, now: Timestamp) -> Done {
         match write {
             Write::Create { kind, key, controller, body } => self.create(kind, &key.name, controller.as_ref(), body, now),
-            Write::Patch { target, body } => self.patch(target, body),
+            Write::Patch { target, body, .. } => self.patch(target, body),
             Write::Delete { target, .. } => self.delete(target, now),
             Write::Replace { target, body, .. } => self.replace_status(target, body),
             Write::ConfirmOwner { target } => self.confirm(target),
+            other => panic!("sets have no use for {other:?}"),
         }
     }
 
