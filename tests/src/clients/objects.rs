@@ -111,10 +111,18 @@ pub(super) async fn applying_tells_conflicts_and_takes_over_by_force(stage: &Sta
 pub(super) async fn subresources_are_read_and_written(stage: &Stage) -> Outcome {
     let (api, pods) = (stage.api::<Deployment>(), stage.api::<Pod>());
     api.create(&PostParams::default(), &deployment("scaled", 1)?).await?;
-    let mut scale = api.get_scale("scaled").await?;
+    let scale = api.get_scale("scaled").await?;
     ensure(scale.spec.as_ref().and_then(|spec| spec.replicas) == Some(1), &scale.spec)?;
-    scale.spec.get_or_insert_default().replicas = Some(2);
-    api.replace_scale("scaled", &PostParams::default(), &scale).await?;
+    until("the scale is replaced", async || {
+        let mut scale = api.get_scale("scaled").await?;
+        scale.spec.get_or_insert_default().replicas = Some(2);
+        match api.replace_scale("scaled", &PostParams::default(), &scale).await {
+            // The manager wrote in between.
+            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(false),
+            outcome => outcome.map(|_| true),
+        }
+    })
+    .await?;
     let seen = api.patch_scale("scaled", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 3}}))).await?;
     ensure(seen.spec.and_then(|spec| spec.replicas) == Some(3), "the scale is patched")?;
     let available = |deployment: &Deployment| deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
