@@ -223,8 +223,17 @@ def a_deployment_comes_up_scales_and_rolls():
     available(apps, "web", 2)
     scale = apps.read_namespaced_deployment_scale("web", NAMESPACE)
     assert scale.spec.replicas == 2 and scale.status.selector == "app=web", scale
-    scale.spec.replicas = 3
-    apps.replace_namespaced_deployment_scale("web", NAMESPACE, scale)
+
+    def replaced():
+        scale = apps.read_namespaced_deployment_scale("web", NAMESPACE)
+        scale.spec.replicas = 3
+        try:
+            return apps.replace_namespaced_deployment_scale("web", NAMESPACE, scale)
+        except ApiException as error:
+            # The manager wrote in between.
+            assert error.status == 409, error
+
+    eventually("the scale is replaced", replaced)
     available(apps, "web", 3)
     apps.patch_namespaced_deployment_scale("web", NAMESPACE, {"spec": {"replicas": 1}})
     available(apps, "web", 1)
