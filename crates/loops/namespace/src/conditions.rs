@@ -58,8 +58,13 @@ fn versions(snap: &Snapshot) -> Trouble {
     (!malformed.is_empty()).then(|| ("GroupVersionParsingFailed", malformed.join(", ")))
 }
 
-/// What should have gone and did not.
+/// Why to try again: what should have gone and did not, and what cannot be discovered.
 pub(crate) fn failures(snap: &Snapshot, now: Timestamp) -> Vec<String> {
+    let unknown = discovery(snap).into_iter().chain(versions(snap)).map(|(_, message)| message);
+    undeleted(snap, now).into_iter().chain(unknown).collect()
+}
+
+fn undeleted(snap: &Snapshot, now: Timestamp) -> Vec<String> {
     let mut failures: Vec<String> = snap.progress.errors.values().cloned().collect();
     let stuck = |kind: &&Kind| estimate(snap, kind, now) == 0;
     failures.extend(snap.progress.left.keys().filter(stuck).map(|kind| {
@@ -68,15 +73,11 @@ pub(crate) fn failures(snap: &Snapshot, now: Timestamp) -> Vec<String> {
         format!("unexpected items still remain in namespace: {namespace} for gvr: {group}/{version}, Resource={plural}")
     }));
     failures.sort();
-    // What cannot be discovered is no content, and all the same a reason to try again.
-    failures.extend(discovery(snap).into_iter().chain(versions(snap)).map(|(_, message)| message));
     failures
 }
 
 fn content(snap: &Snapshot, now: Timestamp) -> Trouble {
-    let unknown = usize::from(discovery(snap).is_some()) + usize::from(versions(snap).is_some());
-    let mut failures = failures(snap, now);
-    failures.truncate(failures.len() - unknown);
+    let failures = undeleted(snap, now);
     let (count, all) = (failures.len(), failures.join(", "));
     (count > 0).then(|| ("ContentDeletionFailed", format!("Failed to delete all resource types, {count} remaining: {all}")))
 }

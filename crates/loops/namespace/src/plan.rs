@@ -38,8 +38,7 @@ fn delete(namespace: &Namespace, progress: &Progress, scope: Scope, act: Act) ->
                 propagation: Some(Propagation::Background),
                 grace: None,
             };
-            let in_scope = |kind| progress.scope(scope).any(|s| std::ptr::eq(s.kind, kind));
-            progress.items.iter().filter(|&&(kind, ..)| in_scope(kind)).map(single).collect()
+            progress.items.iter().map(single).collect()
         }
         Act::Count => {
             let counted = |s: &&Served| s.verbs.list && !progress.unlisted.contains(s.kind) && !progress.errors.contains_key(s.kind);

@@ -102,6 +102,9 @@ pub(crate) fn advance(snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Time
         Stage::Discover => discovered(&mut next, &answers),
         Stage::Delete(scope, act) => {
             answers.iter().for_each(|(write, done)| learn(&mut next, act, write, done));
+            if act == Act::Singles {
+                next.items.clear();
+            }
             next.stage = following(&next, scope, act);
         }
         // Once told, a clean namespace is released; all else is looked at anew.
@@ -123,7 +126,11 @@ fn discovered(next: &mut Progress, answers: &[(&Write, &Done)]) {
         _ => next.blind = Some("the server was not asked".to_owned()),
     }
     // Without the core group nobody can tell whether pods are left, and all else has to wait for them (C7.2).
-    next.stage = if next.scope(Scope::Pods).next().is_some() { Stage::Delete(Scope::Pods, Act::Collections) } else { Stage::Tell };
+    next.stage = Stage::Delete(Scope::Pods, Act::Collections);
+    if !next.scope(Scope::Pods).any(|pods| pods.verbs.list) {
+        next.blind.get_or_insert_with(|| "the server does not say that pods can be listed".to_owned());
+        next.stage = Stage::Tell;
+    }
 }
 
 fn learn(next: &mut Progress, act: Act, write: &Write, done: &Done) {
@@ -131,7 +138,10 @@ fn learn(next: &mut Progress, act: Act, write: &Write, done: &Done) {
     let unsupported = |failure: &Failure| matches!(failure.kind, FailureKind::NotFound | FailureKind::NotAllowed);
     match (act, done) {
         (Act::Collections, Done::Failed(failure)) if unsupported(failure) => drop(next.singly.insert(kind)),
-        (Act::Items | Act::Count, Done::Failed(failure)) if unsupported(failure) => drop(next.unlisted.insert(kind)),
+        // Pods are another matter: only a list without any lets the others go (C7.2).
+        (Act::Items | Act::Count, Done::Failed(failure)) if unsupported(failure) && !std::ptr::eq(kind, &PODS) => {
+            next.unlisted.insert(kind);
+        }
         (Act::Singles, Done::Failed(failure)) if unsupported(failure) => {}
         (_, Done::Failed(failure)) => next.fail(kind, failure),
         (Act::Items, Done::Counted(left)) => next.items.extend(left.first.iter().map(|(name, uid)| (kind, name.clone(), uid.clone()))),

@@ -213,7 +213,15 @@ fn where_nobody_can_tell_about_pods_all_else_waits() {
     no_list.fail.insert("list pods".into(), FailureKind::Other);
     let mut no_delete = World::new(&content);
     no_delete.fail.insert("deletecollection pods".into(), FailureKind::Forbidden);
-    for mut world in [no_core, no_answer, no_list, no_delete] {
+    let mut no_pods = World::new(&content);
+    no_pods.served.resources.retain(|s| s.kind.plural != "pods");
+    let mut nothing = World::new(&content);
+    nothing.served.resources.clear();
+    let mut not_listed = World::new(&content);
+    not_listed.fail.insert("list pods".into(), FailureKind::NotFound);
+    let mut never_listed = World::new(&content);
+    never_listed.serve(&evenkeel_api::PODS, Verbs { list: false, ..ALL });
+    for mut world in [no_core, no_answer, no_list, no_delete, no_pods, nothing, not_listed, never_listed] {
         let next = world.round();
         assert!(matches!(next, Next::Retry(_)), "{next:?}");
         assert!(world.things.contains_key(&("configmaps", "c")) && world.namespace.is_some(), "{:?}", world.log);
