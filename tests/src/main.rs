@@ -120,7 +120,7 @@ struct Chosen {
     #[command(flatten)]
     selected: Selected,
     /// Loops that run; behaviours that need others are left out.
-    #[arg(long, value_delimiter = ',', default_value = "deployment,replicaset,replicationcontroller,pod-garbage-collector,namespace")]
+    #[arg(long, value_delimiter = ',', default_value = "deployment,replicaset,replicationcontroller,pod-garbage-collector,namespace,garbage-collector")]
     loops: Vec<String>,
 }
 

@@ -52,6 +52,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Labels {
 pub struct Pool {
     labels: Mutex<Table<Labels>>,
     owners: Mutex<Table<[OwnerReference]>>,
+    finalizers: Mutex<Table<[Name]>>,
     names: Mutex<Table<str>>,
 }
 
@@ -112,6 +113,11 @@ impl Pool {
     /// One copy of an owner list.
     pub fn owners(&self, owners: Vec<OwnerReference>) -> Arc<[OwnerReference]> {
         self.owners.lock().unwrap_or_else(|e| e.into_inner()).share(owners)
+    }
+
+    /// One copy of a list of finalizers.
+    pub fn finalizers(&self, finalizers: Vec<Name>) -> Arc<[Name]> {
+        self.finalizers.lock().unwrap_or_else(|e| e.into_inner()).share(finalizers)
     }
 
     /// One copy of a text.

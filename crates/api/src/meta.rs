@@ -3,7 +3,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{Key, Kind, Labels, Name, Uid, Version};
+use crate::{DecodeError, Key, Kind, Labels, Name, Pool, Uid, Version, replicas::Header};
 
 /// The part of `metadata` that every cached object keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,29 @@ pub struct Meta {
     pub labels: Arc<Labels>,
     /// Owner references, in the object's order.
     pub owners: Arc<[OwnerReference]>,
+    /// `metadata.finalizers`, in the object's order.
+    pub finalizers: Arc<[Name]>,
 }
 
+/// Finalizer of an object whose dependents are to go before it (garbage-collection A1).
+pub const FOREGROUND: &str = "foregroundDeletion";
+/// Finalizer of an object whose dependents are to stay (garbage-collection A1).
+pub const ORPHAN: &str = "orphan";
+
 impl Meta {
+    /// Reads the header of any object.
+    ///
+    /// # Errors
+    /// When the object lacks what every stored one has.
+    pub fn read(json: &[u8]) -> Result<Self, DecodeError> {
+        serde_json::from_slice::<Header<'_>>(json)?.metadata.slim(Pool::shared())
+    }
+
+    /// Whether it has this finalizer.
+    pub fn held_by(&self, finalizer: &str) -> bool {
+        self.finalizers.iter().any(|f| **f == *finalizer)
+    }
+
     /// The controller reference: the owner reference with `controller: true`.
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.owners.iter().find(|o| o.controller)
@@ -63,6 +83,18 @@ pub struct OwnerReference {
 }
 
 impl OwnerReference {
+    /// The reference on the wire.
+    pub fn to_value(&self) -> Value {
+        let mut value = json!({"apiVersion": &*self.api_version, "kind": &*self.kind, "name": &*self.name, "uid": self.uid.to_string()});
+        if self.controller {
+            value["controller"] = true.into();
+        }
+        if self.block_owner_deletion {
+            value["blockOwnerDeletion"] = true.into();
+        }
+        value
+    }
+
     /// The controller reference that a loop puts on what it makes: `controller` and `blockOwnerDeletion` true.
     pub fn controller_of(kind: Kind, name: &str, uid: &Uid) -> Value {
         json!({

@@ -3,7 +3,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::{Kind, Labels, Meta, Pool, Uid, Version, meta::OwnerReference};
+use crate::{Key, Kind, Labels, Meta, Name, Pool, Uid, Version, meta::OwnerReference};
 
 /// A kind that the cache keeps as slim entries.
 pub trait Object: Sized + Send + Sync + 'static {
@@ -13,6 +13,38 @@ pub trait Object: Sized + Send + Sync + 'static {
     fn decode(json: &[u8]) -> Result<Self, DecodeError>;
     /// Its header.
     fn meta(&self) -> &Meta;
+}
+
+/// What a driver brings into the cache: a kind of its own ([`Object`]), or any kind without its contents ([`crate::Partial`]).
+pub trait Watched: Sized + Send + Sync + 'static {
+    /// The resource, where all of these are objects of one.
+    fn only() -> Option<Kind>;
+    /// Reads one from the JSON that a server sent.
+    fn read(json: &[u8]) -> Result<Self, DecodeError>;
+    /// Namespace and name.
+    fn key(&self) -> Key;
+    /// Uid.
+    fn uid(&self) -> &Uid;
+    /// Version of the last write that the server made known.
+    fn version(&self) -> Version;
+}
+
+impl<T: Object> Watched for T {
+    fn only() -> Option<Kind> {
+        Some(T::resource())
+    }
+    fn read(json: &[u8]) -> Result<Self, DecodeError> {
+        T::decode(json)
+    }
+    fn key(&self) -> Key {
+        self.meta().key()
+    }
+    fn uid(&self) -> &Uid {
+        &self.meta().uid
+    }
+    fn version(&self) -> Version {
+        self.meta().version
+    }
 }
 
 /// An object that cannot be an entry. The kind goes on without it.
@@ -48,6 +80,8 @@ pub(crate) struct MetaWire<'a> {
     pub(crate) annotations: Option<BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>>,
     #[serde(borrow)]
     owner_references: Option<Vec<OwnerWire<'a>>>,
+    #[serde(borrow)]
+    finalizers: Option<Vec<Cow<'a, str>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,7 +135,21 @@ impl MetaWire<'_> {
                     })
                     .collect(),
             ),
+            finalizers: pool.finalizers(self.finalizers.iter().flatten().map(|f| pool.name(f)).collect()),
         })
+    }
+
+    /// Name, uid and version of an object that nobody owns, holds or deletes; `None` where there is more to say.
+    pub(crate) fn plain(&self) -> Option<(Key, Uid, Version)> {
+        let empty = |length: Option<usize>| length.unwrap_or_default() == 0;
+        let plain = self.deletion_timestamp.is_none()
+            && empty(self.owner_references.as_ref().map(Vec::len))
+            && empty(self.finalizers.as_ref().map(Vec::len));
+        let text = |field: &Option<Cow<'_, str>>| field.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
+        let (name, uid) = (text(&self.name).filter(|_| plain)?, text(&self.uid)?);
+        let version = Version::parse(self.resource_version.as_deref()?)?;
+        let namespace: Name = Pool::shared().name(self.namespace.as_deref().unwrap_or_default());
+        Some((Key::new(namespace, name), Uid::new(&uid), version))
     }
 }
 

@@ -7,10 +7,10 @@ use std::{
     },
 };
 
-use evenkeel_api::{Key, Kind, Meta, Object, Version};
+use evenkeel_api::{Key, Kind, Meta, Name, Object, Uid, Version};
 
 use crate::{
-    Change, Entry, Owner, Refused, Store, Wait,
+    Cached, Change, Entry, Fold, Header, Mapping, Owner, Refused, Store, Wait,
     freshness::{Freshness, News},
 };
 
@@ -23,9 +23,15 @@ pub trait AnyStore: Any + Send + Sync {
     /// Number of objects.
     fn count(&self) -> usize;
     /// Header of one object.
-    fn header(&self, namespace: &str, name: &str) -> Option<&Meta>;
+    fn header(&self, namespace: &str, name: &str) -> Option<Header<'_>>;
+    /// Headers of all objects that have an owner reference with this uid, by name.
+    fn dependents(&self, owner: &Uid) -> Vec<&Meta>;
     /// Namespace and name of every object.
     fn keys(&self) -> Vec<Key>;
+    /// Shows the header of every object about which there is something to say.
+    fn each(&self, look: &mut dyn FnMut(&Meta));
+    /// An object with this name and uid in whichever namespace.
+    fn anywhere(&self, name: &str, uid: &Uid) -> Option<Key>;
     /// For downcasts.
     fn as_any(&self) -> &dyn Any;
     /// For downcasts.
@@ -42,11 +48,21 @@ impl<T: Object> AnyStore for Store<T> {
     fn count(&self) -> usize {
         self.len()
     }
-    fn header(&self, namespace: &str, name: &str) -> Option<&Meta> {
-        self.get(namespace, name).map(|o| o.meta())
+    fn header(&self, namespace: &str, name: &str) -> Option<Header<'_>> {
+        self.get(namespace, name).map(|o| Header::Full(o.meta()))
+    }
+    fn dependents(&self, owner: &Uid) -> Vec<&Meta> {
+        self.owned_by(owner).map(|o| o.meta()).collect()
     }
     fn keys(&self) -> Vec<Key> {
         self.iter().map(|o| o.meta().key()).collect()
+    }
+    fn each(&self, look: &mut dyn FnMut(&Meta)) {
+        self.iter().for_each(|object| look(object.meta()));
+    }
+    fn anywhere(&self, name: &str, uid: &Uid) -> Option<Key> {
+        let life = |namespace: &Name| self.get(namespace, name).filter(|o| o.meta().uid == *uid).map(|o| o.meta().key());
+        self.namespaces().find_map(life)
     }
     fn as_any(&self) -> &dyn Any {
         self
@@ -58,7 +74,11 @@ impl<T: Object> AnyStore for Store<T> {
 
 /// All stores, under one lock: what a snapshot is taken from.
 #[derive(Default)]
-pub struct Stores(BTreeMap<Kind, Box<dyn AnyStore>>);
+pub struct Stores {
+    kinds: BTreeMap<Kind, Box<dyn AnyStore>>,
+    mapping: Arc<Mapping>,
+    restores: u64,
+}
 
 impl Stores {
     /// Stores for tests and plans without a cluster: registers a kind and folds entries in.
@@ -67,7 +87,7 @@ impl Stores {
         let objects: Vec<T> = objects.into_iter().collect();
         let version = objects.iter().map(|o| o.meta().version).max().unwrap_or(Version(1));
         store.apply(Entry::Replace { version, objects }).expect("a new store is behind every version");
-        self.0.insert(T::resource(), Box::new(store));
+        self.kinds.insert(T::resource(), Box::new(store));
         self
     }
 
@@ -76,20 +96,46 @@ impl Stores {
     /// # Panics
     /// When the kind was never registered: a loop that reads a kind names it among those it watches.
     pub fn of<T: Object>(&self) -> &Store<T> {
-        self.0
+        self.kinds
             .get(T::resource())
             .and_then(|s| s.as_any().downcast_ref())
             .unwrap_or_else(|| panic!("{} are read but not watched", T::resource().plural))
     }
 
+    /// With a kind that was found at run time.
+    pub fn with_headers(mut self, kind: Kind, store: crate::Headers) -> Self {
+        self.kinds.insert(kind, Box::new(store));
+        self
+    }
+
     /// The store of a kind without its type; `None` when it is not watched.
     pub fn any(&self, kind: Kind) -> Option<&dyn AnyStore> {
-        self.0.get(kind).map(|s| &**s)
+        self.kinds.get(kind).map(|s| &**s)
+    }
+
+    /// What `apiVersion` and `kind` of a reference stand for.
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// How often a kind was seen to go back in time: the server was restored from a backup, and what was known to be gone may be there again.
+    pub fn restores(&self) -> u64 {
+        self.restores
+    }
+
+    /// With this mapping.
+    pub fn with_mapping(self, mapping: Mapping) -> Self {
+        Self { mapping: Arc::new(mapping), ..self }
+    }
+
+    /// Headers of all objects, of whatever kind, that have an owner reference with this uid.
+    pub fn dependents<'s>(&'s self, owner: &'s Uid) -> impl Iterator<Item = (Kind, &'s Meta)> {
+        self.kinds().flat_map(move |(kind, store)| store.dependents(owner).into_iter().map(move |meta| (kind, meta)))
     }
 
     /// All watched kinds.
     pub fn kinds(&self) -> impl Iterator<Item = (Kind, &dyn AnyStore)> {
-        self.0.iter().map(|(k, s)| (*k, &**s))
+        self.kinds.iter().map(|(k, s)| (*k, &**s))
     }
 }
 
@@ -130,9 +176,22 @@ impl Cache {
     }
 
     /// Makes room for a kind; a second call changes nothing.
-    pub fn register<T: Object>(&self) {
+    pub fn register<T: Cached>(&self, kind: Kind) {
         let mut stores = self.stores.write().unwrap_or_else(PoisonError::into_inner);
-        stores.0.entry(T::resource()).or_insert_with(|| Box::new(Store::<T>::default()));
+        stores.kinds.entry(kind).or_insert_with(|| Box::new(T::Store::default()));
+    }
+
+    /// Says what references stand for from now on.
+    pub fn map(&self, mapping: Mapping) {
+        self.stores.write().unwrap_or_else(PoisonError::into_inner).mapping = Arc::new(mapping);
+    }
+
+    /// Forgets a kind that is served no more, and all its objects. Nobody is told of them: who asks finds that the kind is not watched. Says
+    /// who waited for any of them.
+    pub fn unregister(&self, kind: Kind) -> Vec<Owner> {
+        let removed = self.stores.write().unwrap_or_else(PoisonError::into_inner).kinds.remove(kind);
+        let changed = removed.map(|store| store.keys()).unwrap_or_default();
+        self.freshness().released(&News { kind, changed: &changed, back: true }, &self.read())
     }
 
     /// Calls `listener` for every later change, in the order of each kind's log, with stores that show the change.
@@ -148,13 +207,26 @@ impl Cache {
     /// Folds one log entry in, tells listeners, and says who waited for it.
     ///
     /// One driver per kind calls this, one entry after the other: that is what makes the log ordered.
-    pub fn ingest<T: Object>(&self, entry: Entry<T>) -> Result<Ingested, Refused> {
+    ///
+    /// # Errors
+    /// When the entry would take the kind's store back in time.
+    pub fn ingest<T: Object + Cached>(&self, entry: Entry<T>) -> Result<Ingested, Refused> {
+        self.ingest_of(T::resource(), entry)
+    }
+
+    /// [`Cache::ingest`] for a kind that was found at run time.
+    ///
+    /// # Errors
+    /// When the entry would take the kind's store back in time.
+    pub fn ingest_of<T: Cached>(&self, kind: Kind, entry: Entry<T>) -> Result<Ingested, Refused> {
         let (applied, back) = {
             let mut stores = self.stores.write().unwrap_or_else(PoisonError::into_inner);
-            let store = stores.0.entry(T::resource()).or_insert_with(|| Box::new(Store::<T>::default()));
-            let store = store.as_any_mut().downcast_mut::<Store<T>>().expect("a resource has one entry type");
+            let store = stores.kinds.entry(kind).or_insert_with(|| Box::new(T::Store::default()));
+            let store = store.as_any_mut().downcast_mut::<T::Store>().expect("a resource has one entry type");
             let back = matches!(entry, Entry::Refill { reset: true, version, .. } if version < store.version());
-            (store.apply(entry), back)
+            let folded = store.fold(entry);
+            stores.restores += u64::from(back);
+            (folded, back)
         };
         let changes = applied.inspect_err(|_| {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
@@ -165,11 +237,11 @@ impl Cache {
         let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
         let mut changed = Vec::with_capacity(count);
         for (old, new) in changes {
-            changed.extend(new.as_ref().or(old.as_ref()).map(|object| object.meta().key()));
-            let change = Change::new(old, new);
+            changed.extend(new.as_ref().or(old.as_ref()).map(|object| object.key()));
+            let change = Change::of_kind(kind, old, new);
             listeners.iter().for_each(|tell| tell(&change, &stores));
         }
-        let released = self.freshness().released(&News { kind: T::resource(), changed: &changed, back }, &stores);
+        let released = self.freshness().released(&News { kind, changed: &changed, back }, &stores);
         Ok(Ingested { changes: count, released })
     }
 

@@ -1,8 +1,8 @@
 use std::{any::Any, sync::Arc};
 
-use evenkeel_api::{Kind, Meta, Object};
+use evenkeel_api::{Key, Kind, Meta, Object};
 
-use crate::store::BeforeAfter;
+use crate::{Cached, Header, store::BeforeAfter};
 
 type Shared = Arc<dyn Any + Send + Sync>;
 
@@ -11,19 +11,35 @@ type Shared = Arc<dyn Any + Send + Sync>;
 pub struct Change {
     /// The kind that changed.
     pub kind: Kind,
+    /// Namespace and name of the object.
+    pub key: Key,
     old: Option<Shared>,
     new: Option<Shared>,
-    header: fn(&Shared) -> Option<&Meta>,
+    header: fn(&Shared) -> Option<Header<'_>>,
 }
 
 impl Change {
     /// A change from one state to another; at least one of them is there.
     pub fn new<T: Object>(old: Option<Arc<T>>, new: Option<Arc<T>>) -> Self {
+        let key = new.as_ref().or(old.as_ref()).map(|object| object.meta().key());
         Self {
             kind: T::resource(),
+            key: key.unwrap_or_else(Key::everything),
             old: old.map(|o| o as Shared),
             new: new.map(|o| o as Shared),
-            header: |shared| shared.downcast_ref::<T>().map(T::meta),
+            header: |shared| shared.downcast_ref::<T>().map(|object| Header::Full(object.meta())),
+        }
+    }
+
+    /// The same for a kind that was found at run time.
+    pub fn of_kind<T: Cached>(kind: Kind, old: Option<Arc<T>>, new: Option<Arc<T>>) -> Self {
+        let key = new.as_ref().or(old.as_ref()).map(|object| object.key());
+        Self {
+            kind,
+            key: key.unwrap_or_else(Key::everything),
+            old: old.map(|o| o as Shared),
+            new: new.map(|o| o as Shared),
+            header: |shared| shared.downcast_ref::<T>().map(T::header),
         }
     }
 
@@ -35,11 +51,21 @@ impl Change {
 
     /// Header of the state before.
     pub fn old_meta(&self) -> Option<&Meta> {
+        self.old_header().and_then(Header::meta)
+    }
+
+    /// What can be said of the state before.
+    pub fn old_header(&self) -> Option<Header<'_>> {
         self.old.as_ref().and_then(self.header)
     }
 
     /// Header of the state after.
     pub fn new_meta(&self) -> Option<&Meta> {
+        self.new_header().and_then(Header::meta)
+    }
+
+    /// What can be said of the state after.
+    pub fn new_header(&self) -> Option<Header<'_>> {
         self.new.as_ref().and_then(self.header)
     }
 }

@@ -56,7 +56,7 @@ impl Wait {
         match self {
             Self::Reached { kind, version } => stores.any(kind).is_none_or(|s| s.version() >= *version),
             Self::Gone { kind, key, uid } => {
-                stores.any(kind).is_none_or(|s| s.header(&key.namespace, &key.name).is_none_or(|m| m.uid != *uid || m.deleting.is_some()))
+                stores.any(kind).is_none_or(|s| s.header(&key.namespace, &key.name).is_none_or(|h| h.uid() != uid || h.deleting()))
             }
         }
     }

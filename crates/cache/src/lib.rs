@@ -9,9 +9,15 @@
 mod cache;
 mod change;
 mod freshness;
+mod header;
+mod headers;
+mod mapping;
 mod store;
 
 pub use cache::{AnyStore, Cache, Ingested, Stats, Stores};
 pub use change::Change;
 pub use freshness::{Owner, Wait};
+pub use header::{Cached, Fold, Header};
+pub use headers::Headers;
+pub use mapping::Mapping;
 pub use store::{BeforeAfter, Entry, Refused, Store};

@@ -149,6 +149,11 @@ impl<T: Object> Store<T> {
         self.buckets(namespace, selector).flat_map(|b| b.owned.iter().chain(&b.orphans)).map(|o| o.0.clone()).collect()
     }
 
+    /// All namespaces that have objects.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Name> {
+        self.namespaces.keys()
+    }
+
     /// All objects of a namespace.
     pub fn in_namespace<'s>(&'s self, namespace: &'s str) -> impl Iterator<Item = &'s Arc<T>> {
         self.objects

@@ -17,6 +17,8 @@ use crate::{
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 /// Objects without their contents.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+/// One object without its contents.
+pub(crate) const ONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// Objects in one page of a list.
 const PAGE: usize = 500;
 /// Most pages of one list: 10 million objects.
@@ -33,6 +35,20 @@ async fn get(api: &Api, path: &str, query: &str, accept: &str) -> Result<Reply, 
 async fn document(api: &Api, path: &str, query: &str, accept: &str) -> Result<Value, Done> {
     let garbage = || failed(FailureKind::Other, format!("the server answered {path} with something that is no JSON"));
     get(api, path, query, accept).await?.json().ok_or_else(garbage)
+}
+
+impl Api {
+    /// All that the server serves, as far as it can be asked.
+    ///
+    /// # Errors
+    /// When nothing at all can be asked; in words.
+    pub async fn discover(&self) -> Result<Arc<Discovered>, String> {
+        match discover(self).await {
+            Done::Discovered(found) => Ok(found),
+            Done::Failed(failure) => Err(failure.message),
+            other => Err(format!("{other:?}")),
+        }
+    }
 }
 
 /// Counts what is left, page by page, without contents.
@@ -113,12 +129,17 @@ fn aggregated(list: &Value, found: &mut Discovered) {
 
 fn add(found: &mut Discovered, group: &str, version: &str, plural: &Value, kind: &str, namespaced: bool, verbs: &Value) {
     let Some(plural) = plural.as_str().filter(|p| !p.is_empty() && !p.contains('/')) else { return };
-    if found.find(group, plural).is_some() {
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    if let Some(preferred) = found.find(group, plural).map(|served| served.kind) {
+        found.kinds.entry((api_version, kind.to_owned())).or_insert(preferred);
         return;
     }
     let can = |verb: &str| verbs.as_array().into_iter().flatten().any(|v| v == verb);
-    let verbs = Verbs { list: can("list"), watch: can("watch"), delete: can("delete"), delete_collection: can("deletecollection") };
-    found.resources.push(Served { kind: Resource::found(group, version, plural, kind, namespaced), verbs });
+    let verbs =
+        Verbs { list: can("list"), watch: can("watch"), delete: can("delete"), delete_collection: can("deletecollection") };
+    let resource = Resource::found(group, version, plural, kind, namespaced);
+    found.kinds.entry((api_version, kind.to_owned())).or_insert(resource);
+    found.resources.push(Served { kind: resource, verbs });
 }
 
 /// Discovery of a server without the aggregated form: each group version is asked by itself.

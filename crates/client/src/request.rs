@@ -1,12 +1,13 @@
 //! How a planned write looks on the wire.
 
 use bytes::Bytes;
-use evenkeel_plan::{Propagation, Target, Write};
+use evenkeel_plan::{PatchForm, Propagation, Target, Write};
 use http::Method;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
+const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// Method and path of one write. The body is made when the request leaves.
@@ -39,7 +40,8 @@ impl<'w> Wire<'w> {
         Some(match self.write {
             Write::Create { key, body, .. } => (JSON, bytes(&Named { body, namespace: &key.namespace, name: &key.name })),
             Write::Replace { body, .. } => (JSON, bytes(body)),
-            Write::Patch { body, .. } => (STRATEGIC, bytes(body)),
+            Write::Patch { body, form: PatchForm::Strategic, .. } => (STRATEGIC, bytes(body)),
+            Write::Patch { body, form: PatchForm::Merge, .. } => (MERGE, bytes(body)),
             Write::Delete { target, propagation, grace } => (JSON, bytes(&delete_options(target, *propagation, *grace))),
             Write::DeleteCollection { propagation, .. } => {
                 (JSON, bytes(&json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation.as_str()})))

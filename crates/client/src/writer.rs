@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use evenkeel_api::{Key, Kind, Uid, Version};
+use evenkeel_api::{Key, Kind, Meta, Uid, Version};
 use evenkeel_cache::{Cache, Owner, Wait};
 use evenkeel_plan::{Answer, Done, Failure, FailureKind, Outcome, Target, Write};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
@@ -105,7 +105,8 @@ impl Writer {
             _ => {}
         }
         let wire = Wire::of(write);
-        let ask = Ask { method: wire.method.clone(), path: &wire.path, query: "", accept: JSON };
+        let accept = if matches!(write, Write::Look { .. }) { read::ONE } else { JSON };
+        let ask = Ask { method: wire.method.clone(), path: &wire.path, query: "", accept };
         match self.api.send(ask, &|| wire.body(), Some(fence)).await {
             Ok(reply) => self.answered(owner, write, reply).await,
             Err(error @ CallError::Fenced) => failed(FailureKind::Fenced, error.to_string()),
@@ -282,7 +283,7 @@ pub(crate) fn refused(code: StatusCode, status: Status) -> Failure {
         _ if status.reason == "AlreadyExists" => FailureKind::AlreadyExists,
         StatusCode::CONFLICT => FailureKind::Conflict,
         StatusCode::NOT_FOUND => FailureKind::NotFound,
-        StatusCode::METHOD_NOT_ALLOWED => FailureKind::NotAllowed,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => FailureKind::NotAllowed,
         StatusCode::FORBIDDEN if status.causes.iter().any(|c| c == "NamespaceTerminating") => FailureKind::NamespaceTerminating,
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => FailureKind::Forbidden,
         StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => FailureKind::Invalid,
@@ -315,9 +316,9 @@ fn ours(write: &Write, object: &Value) -> bool {
 /// Whether something is there. Only the server's own word for it counts: a proxy's 404 says nothing about objects.
 fn looked(reply: &Reply) -> Done {
     if reply.code.is_success() {
-        return match reply.json().as_ref().and_then(answer_of) {
-            Some(answer) => Done::Written(answer),
-            None => failed(FailureKind::Other, "the server answered with something that is no object"),
+        return match Meta::read(&reply.body) {
+            Ok(meta) => Done::Found(Arc::new(meta)),
+            Err(error) => failed(FailureKind::Other, format!("the server answered with something that is no object: {error}")),
         };
     }
     let status = reply.status();

@@ -3,12 +3,13 @@
 use evenkeel_plan::About;
 
 /// The loops that this program has.
-pub const LOOPS: [&About; 5] = [
+pub const LOOPS: [&About; 6] = [
     &evenkeel_deployment::ABOUT,
     &evenkeel_replicaset::REPLICA_SET,
     &evenkeel_replicaset::REPLICATION_CONTROLLER,
     &evenkeel_namespace::ABOUT,
     &evenkeel_pod_gc::ABOUT,
+    &evenkeel_garbage_collector::ABOUT,
 ];
 
 /// A controller that the stock manager knows: canonical name, alias (empty: none), on by default.

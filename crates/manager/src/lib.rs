@@ -10,6 +10,7 @@ mod around;
 pub mod controllers;
 mod election;
 pub mod flags;
+mod kinds;
 mod metrics;
 mod pages;
 mod pass;

@@ -59,8 +59,7 @@ impl<L: ControlLoop> Shell<L> {
     pub fn listen(self: &Arc<Self>, leading: watch::Receiver<bool>) {
         let shell = self.clone();
         self.cache.listen(move |change, stores| {
-            let about = shell.control_loop.about();
-            if !about.watches.iter().any(|k| std::ptr::eq(*k, change.kind)) {
+            if !shell.control_loop.hears(change.kind) {
                 return;
             }
             let changed = *leading.borrow() && stores.any(change.kind).is_some_and(|s| s.synced());

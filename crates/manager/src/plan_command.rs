@@ -151,7 +151,7 @@ fn describe<L: ControlLoop>(
         return String::new();
     }
     let why = control_loop.explain(&snap, &plan).map(|why| format!(": {why}")).unwrap_or_default();
-    let heading = if key.is_everything() { about.name.to_owned() } else { format!("{} {key}", about.primary.kind) };
+    let heading = if key.is_everything() { about.name.to_owned() } else { control_loop.subject(key) };
     format!("{heading}{why}\n{}\n", lines.join("\n"))
 }
 

@@ -71,7 +71,7 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
     let Campaign { handle, elector, events } =
         election::set_up(&options, &world, around.steady(), &mut registry).map_err(RunError::Election)?;
     let leading = watch::Sender::new(false);
-    let Wiring { cache, drivers, audits, loops, senders } =
+    let Wiring { cache, drivers, audits, loops, kinds, senders } =
         wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry, &around);
     let running = RunningControllers::register(&mut registry);
     let pages = pages::open(&options, &handle, &cache, &drivers, &loops, registry).await.map_err(RunError::Pages)?;
@@ -82,6 +82,9 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
     for driver in &drivers {
         let (driver, cache, ended) = (driver.clone(), cache.clone(), ended.clone());
         background.spawn(async move { Driver::run(&*driver, cache, ended).await });
+    }
+    if let Some(kinds) = kinds {
+        background.spawn(kinds.run(ended.clone()));
     }
     // A standby's cache is audited as a leader's is: it must be right in the moment in which the standby leads. One list of metadata per kind
     // every ten minutes is what that costs the server.

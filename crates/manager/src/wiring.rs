@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use evenkeel_api::{Deployment, Key, Kind, Namespace, Node, Object, Pod, ReplicaSet, ReplicationController};
-use evenkeel_cache::{Cache, Owner, Stores};
+use evenkeel_cache::{Cache, Cached, Owner, Stores};
 use evenkeel_client::{Api, ClientMetrics, Fence, Pace, PaceOptions, Recorder, Writer};
 use evenkeel_deployment::DeploymentLoop;
+use evenkeel_garbage_collector::GarbageCollector;
 use evenkeel_namespace::NamespaceLoop;
 use evenkeel_plan::{About, ControlLoop, Trigger};
 use evenkeel_pod_gc::PodGcLoop;
@@ -19,12 +20,13 @@ use tokio::sync::watch;
 use crate::{
     Around, World,
     flags::Options,
+    kinds::Kinds,
     metrics::{AgeRatios, ForcedDeletes, PassMetrics},
     pass::Shell,
 };
 
 /// Everything that a loop would look at, whatever changes.
-type All = Box<dyn Fn(&Stores) -> Vec<Trigger> + Send + Sync>;
+type All = Arc<dyn Fn(&Stores) -> Vec<Trigger> + Send + Sync>;
 
 /// One loop, wired up.
 pub(crate) struct Wired {
@@ -46,13 +48,17 @@ impl Wired {
 
     /// Queues all there is to look at, behind what changed.
     pub(crate) fn queue_all(&self, cache: &Cache) {
-        let all = (self.all)(&cache.read());
-        all.into_iter().for_each(|trigger| crate::pass::queue(&self.queue, trigger, Priority::Existing));
+        queue_all(&self.all, &self.queue, cache);
     }
 
     pub(crate) fn shut_down(&self) {
         self.queue.shut_down_now();
     }
+}
+
+fn queue_all(all: &All, queue: &Queue<Key>, cache: &Cache) {
+    let all = all(&cache.read());
+    all.into_iter().for_each(|trigger| crate::pass::queue(queue, trigger, Priority::Existing));
 }
 
 /// Cache, drivers and loops of one manager.
@@ -62,6 +68,8 @@ pub(crate) struct Wiring {
     /// Compares every kind with the server, slowly.
     pub(crate) audits: Vec<RunAudit>,
     pub(crate) loops: Vec<Wired>,
+    /// Follows what the server serves, where a loop works on all of it.
+    pub(crate) kinds: Option<Kinds>,
     /// Tasks that send events.
     pub(crate) senders: Vec<BoxFuture<'static, ()>>,
 }
@@ -100,7 +108,7 @@ impl Common<'_> {
         });
         shell.listen(self.leading.clone());
         let looks = shell.control_loop.clone();
-        let all = Box::new(move |stores: &Stores| looks.all(stores));
+        let all = Arc::new(move |stores: &Stores| looks.all(stores));
         let work = Box::new(move |leading| -> BoxFuture<'static, ()> { Box::pin(shell.clone().work(leading)) });
         Wired { about, recorder, queue, all, workers, work }
     }
@@ -156,6 +164,10 @@ pub(crate) fn wire(
         let control_loop = PodGcLoop::new(options.terminated_pods).with_observer(deletes.observer());
         loops.push(common.wire(around.around(control_loop), 1));
     }
+    let collector = (options.enable_gc && on(&evenkeel_garbage_collector::ABOUT)).then(|| {
+        let control_loop = GarbageCollector::new(time_of(world));
+        common.wire(around.around(control_loop), options.gc_syncs)
+    });
     let queues = std::mem::take(&mut common.queues);
     let senders = std::mem::take(&mut common.senders);
     let feed = Feed { metrics: watch_metrics, ..Feed::new(world.client.clone(), world.chance.clone()) }.released(move |owners| {
@@ -173,7 +185,21 @@ pub(crate) fn wire(
         })
         .unzip();
     drivers.iter().for_each(|d| d.register(&cache));
-    Wiring { cache, drivers, audits, loops, senders }
+    let kinds = collector.as_ref().map(|wired| {
+        let about = wired.about;
+        let api = Api::new(world.client.clone(), about.client, common.pace.clone(), common.client_metrics.clone());
+        let watched = drivers.iter().map(|d| d.kind()).collect();
+        let (all, queue, known) = (wired.all.clone(), wired.queue.clone(), cache.clone());
+        Kinds::new(api, feed.clone(), cache.clone(), watched, common.registry, Box::new(move || queue_all(&all, &queue, &known)))
+    });
+    loops.extend(collector);
+    Wiring { cache, drivers, audits, loops, kinds, senders }
+}
+
+/// The clock that tells a loop how old its facts are.
+fn time_of(world: &World) -> evenkeel_garbage_collector::Clock {
+    let clock = world.clock.clone();
+    Arc::new(move || clock.now())
 }
 
 /// Runs one kind's audit until it is told to stop.
@@ -188,7 +214,7 @@ struct Read {
 
 /// Every kind that some loop may read: one list and watch per kind in the whole process.
 fn all_kinds() -> [Read; 6] {
-    fn read<T: Object>() -> Read {
+    fn read<T: Object + Cached>() -> Read {
         Read {
             kind: T::resource(),
             driver: |feed| Arc::new(ListWatch::<T>::new(feed.clone())),

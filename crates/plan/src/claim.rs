@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evenkeel_api::{Kind, Meta, Object, OwnerReference, Selector};
 use serde_json::json;
 
-use crate::{Target, Write};
+use crate::{PatchForm, Target, Write};
 
 /// What the claim algorithm says about a list of candidates.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ fn adopt(kind: Kind, object: &Meta, owner_kind: Kind, owner: &Meta) -> Write {
     Write::Patch {
         target: Target::alive(kind, object),
         subresource: None,
+        form: PatchForm::Strategic,
         body: json!({"metadata": {
             "uid": object.uid.to_string(),
             "ownerReferences": [OwnerReference::controller_of(owner_kind, &owner.name, &owner.uid)],
@@ -65,6 +66,7 @@ fn release(kind: Kind, object: &Meta, owner: &Meta) -> Write {
     Write::Patch {
         target: Target::alive(kind, object),
         subresource: None,
+        form: PatchForm::Strategic,
         body: json!({"metadata": {
             "uid": object.uid.to_string(),
             "ownerReferences": [{"$patch": "delete", "uid": owner.uid.to_string()}],

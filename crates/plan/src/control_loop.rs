@@ -1,4 +1,4 @@
-use evenkeel_api::Key;
+use evenkeel_api::{Key, Kind};
 use evenkeel_cache::{Change, Stores};
 use jiff::{SignedDuration, Timestamp};
 
@@ -30,6 +30,16 @@ pub trait ControlLoop: Send + Sync + 'static {
 
     /// The loop's names.
     fn about(&self) -> &'static About;
+
+    /// Whether a kind's changes concern it: those of `watches`, or of whatever the server has.
+    fn hears(&self, kind: Kind) -> bool {
+        self.about().watches.iter().any(|watched| std::ptr::eq(*watched, kind))
+    }
+
+    /// What a key is about, for people.
+    fn subject(&self, key: &Key) -> String {
+        format!("{} {key}", self.about().primary.kind)
+    }
 
     /// Keys that a change of a watched kind makes worth looking at. Runs at ingestion: look-ups only.
     fn triggers(&self, change: &Change, stores: &Stores) -> Vec<Trigger>;

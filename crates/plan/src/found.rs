@@ -9,6 +9,8 @@ use evenkeel_api::{Kind, Name, Uid};
 pub struct Discovered {
     /// Every resource, in the version that its group prefers; no subresources.
     pub resources: Vec<Served>,
+    /// Which resource an `apiVersion` and `kind` stand for, every served version counted.
+    pub kinds: BTreeMap<(String, String), Kind>,
     /// Group versions that could not be asked, and why. Their resources are missing above.
     pub failed: BTreeMap<String, String>,
     /// What the server lists as a group version and is none. Not asked any further.

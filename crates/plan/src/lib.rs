@@ -19,4 +19,4 @@ pub use control_loop::{ControlLoop, Trigger};
 pub use found::{Discovered, Left, Served, Verbs};
 pub use outcome::{Answer, Done, Failure, FailureKind, Outcome};
 pub use report::{Event, EventType, Next, ObjectReference, Report};
-pub use write::{Plan, Propagation, Target, Write};
+pub use write::{PatchForm, Plan, Propagation, Target, Write};

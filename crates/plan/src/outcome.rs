@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use evenkeel_api::{Uid, Version};
+use evenkeel_api::{Meta, Uid, Version};
 
 use crate::{Discovered, Left};
 
@@ -14,8 +14,10 @@ pub struct Outcome {
 /// How one write went.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Done {
-    /// The server has done it. Of a look: this is there.
+    /// The server has done it.
     Written(Answer),
+    /// Answer to [`crate::Write::Look`]: this is there.
+    Found(Arc<Meta>),
     /// It had been done before: the object is there and ours (the name of a create was taken by our own earlier write).
     Existed(Answer),
     /// The object to delete was gone already, or another life of its name is there. Of a look: there is no such object.
@@ -68,7 +70,7 @@ pub enum FailureKind {
     OwnerGone,
     /// We lead no longer, so nothing was sent.
     Fenced,
-    /// The server does not do this for objects of the kind (405).
+    /// The server does not do this for objects of the kind (405), or not in this form (415).
     NotAllowed,
     /// Whatever else the server said, or no answer at all where a live read showed that nothing had happened.
     Other,

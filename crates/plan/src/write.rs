@@ -77,12 +77,14 @@ pub enum Write {
         /// The whole object.
         body: Value,
     },
-    /// PATCH with a strategic merge patch that carries the uid in its body.
+    /// PATCH. Its body carries the uid, which guards it, and the version where a race would hurt.
     Patch {
         /// What is patched.
         target: Target,
         /// `status` and the like.
         subresource: Option<&'static str>,
+        /// How the server reads it.
+        form: PatchForm,
         /// The patch.
         body: Value,
     },
@@ -130,6 +132,16 @@ pub enum Write {
 /// What [`Write::Discover`] is about, for texts.
 static APIS: Resource = Resource { group: "", version: "", plural: "apis", kind: "APIGroupDiscoveryList", namespaced: false };
 static EVERYTHING: LazyLock<Key> = LazyLock::new(Key::everything);
+
+/// Content type of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PatchForm {
+    /// Lists merge by their keys; custom resources do not take it.
+    #[default]
+    Strategic,
+    /// JSON merge patch (RFC 7396): lists are replaced.
+    Merge,
+}
 
 /// `propagationPolicy` of a delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use evenkeel_api::{Key, Object, Pod, ReplicaSet};
+use evenkeel_api::{Key, Kind, Object, Pod, ReplicaSet};
 use evenkeel_cache::{Change, Stores};
 use evenkeel_election::Clock;
 use evenkeel_manager::Around;
@@ -58,6 +58,14 @@ impl<L: ControlLoop> ControlLoop for Witnessed<L> {
 
     fn about(&self) -> &'static About {
         self.inner.about()
+    }
+
+    fn hears(&self, kind: Kind) -> bool {
+        self.inner.hears(kind)
+    }
+
+    fn subject(&self, key: &Key) -> String {
+        self.inner.subject(key)
     }
 
     fn triggers(&self, change: &Change, stores: &Stores) -> Vec<Trigger> {

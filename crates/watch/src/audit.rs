@@ -7,7 +7,7 @@ use std::{
 };
 
 use evenkeel_api::{DecodeError, Key, Kind, Labels, Meta, Object, Uid, Version};
-use evenkeel_cache::{Cache, Stores};
+use evenkeel_cache::{Cache, Cached, Stores};
 use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::{debug, error, info};
@@ -51,7 +51,7 @@ pub struct AuditReport {
     pub differences: Vec<Key>,
 }
 
-impl<T: Object> Audit<T> {
+impl<T: Object + Cached> Audit<T> {
     /// An audit of the kind that `driver` feeds, every 10 minutes.
     pub fn new(feed: Feed, driver: Arc<dyn Driver>) -> Self {
         let metrics = feed.metrics.of(T::resource());
@@ -120,7 +120,7 @@ impl<T: Object> Audit<T> {
         let stores = cache.read();
         let mut found = BTreeMap::new();
         for (key, (uid, version)) in std::mem::take(&mut list.suspects) {
-            match stores.any(T::resource()).and_then(|s| s.header(&key.namespace, &key.name)) {
+            match stores.any(T::resource()).and_then(|s| s.header(&key.namespace, &key.name)).and_then(|h| h.meta()) {
                 None => {
                     found.insert(key, Difference::Missing(uid));
                 }
@@ -142,7 +142,7 @@ impl<T: Object> Audit<T> {
     async fn list(&self, cache: &Cache, limit: Option<usize>) -> Result<Listed, Broken> {
         let wire = Json { metadata_only: true, ..Json::default() };
         let mut list = Listed { version: Version::default(), seen: HashSet::new(), suspects: BTreeMap::new() };
-        list.version = pages::list::<Header<T>>(&self.feed.client, &wire, None, limit, |item| {
+        list.version = pages::list::<Header<T>>(&self.feed.client, T::resource(), &wire, None, limit, |item| {
             if list.seen.len() >= bounds::LISTED {
                 return Err(Malformed(format!("more than {} objects in one list", bounds::LISTED)));
             }
@@ -153,7 +153,7 @@ impl<T: Object> Audit<T> {
                 Item::Good(Header(meta, _)) => {
                     list.seen.insert(fingerprint(&meta.namespace, &meta.name));
                     let stores = cache.read();
-                    let known = stores.any(T::resource()).and_then(|s| s.header(&meta.namespace, &meta.name));
+                    let known = stores.any(T::resource()).and_then(|s| s.header(&meta.namespace, &meta.name)).and_then(|h| h.meta());
                     if known.is_none_or(|k| k.uid != meta.uid || k.version != meta.version) && list.suspects.len() < SUSPECTS {
                         list.suspects.insert(meta.key(), (meta.uid, meta.version));
                     }
@@ -232,6 +232,7 @@ impl<T: Object> Object for Header<T> {
                 deleting: None,
                 labels: Arc::new(Labels::default()),
                 owners: Arc::default(),
+                finalizers: Arc::default(),
             },
             PhantomData,
         ))

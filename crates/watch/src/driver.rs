@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel_api::{Kind, Object, Version};
-use evenkeel_cache::{Cache, Owner};
+use evenkeel_api::{Kind, Version};
+use evenkeel_cache::{Cache, Cached, Owner};
 use futures::future::BoxFuture;
 
 use crate::{Json, Metrics, WatchError, intake::Intake, pages};
@@ -77,7 +77,7 @@ impl Feed {
 /// A way to list and watch one kind for ever. All else that a [`Driver`] does is the same for each.
 pub(crate) trait Cycle: Send + Sync {
     /// The kind's entries.
-    type Of: Object;
+    type Of: Cached;
     /// Its way into the cache.
     fn intake(&self) -> &Intake<Self::Of>;
     /// See [`Driver::catch_up`].
@@ -88,11 +88,11 @@ pub(crate) trait Cycle: Send + Sync {
 
 impl<C: Cycle> Driver for C {
     fn kind(&self) -> Kind {
-        C::Of::resource()
+        self.intake().kind
     }
 
     fn register(&self, cache: &Cache) {
-        cache.register::<C::Of>();
+        cache.register::<C::Of>(self.intake().kind);
     }
 
     fn run<'a>(&'a self, cache: Arc<Cache>, stop: Stop) -> BoxFuture<'a, ()> {
@@ -108,7 +108,7 @@ impl<C: Cycle> Driver for C {
 
     fn newest(&self) -> BoxFuture<'_, Result<Version, WatchError>> {
         let wire = Json { metadata_only: true, ..Json::default() };
-        Box::pin(async move { pages::newest::<C::Of>(&self.intake().feed.client, &wire).await })
+        Box::pin(async move { pages::newest::<C::Of>(&self.intake().feed.client, self.intake().kind, &wire).await })
     }
 
     fn catch_up(&self) {

@@ -1,5 +1,5 @@
-use evenkeel_api::{Object, Version};
-use evenkeel_cache::{Cache, Entry};
+use evenkeel_api::Version;
+use evenkeel_cache::{Cache, Cached, Entry};
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -11,7 +11,7 @@ use crate::{
     pages::{self, Broken},
 };
 
-impl<T: Object> ListWatch<T> {
+impl<T: Cached> ListWatch<T> {
     /// Fills the store from a complete list. With a streaming list the watch goes on in the same stream.
     pub(crate) async fn fill(&self, cache: &Cache, course: &mut Course) -> Result<Option<Open>, WatchError> {
         let mut retried = false;
@@ -24,7 +24,7 @@ impl<T: Object> ListWatch<T> {
                     return Ok(open);
                 }
                 Err(e @ (WatchError::Expired(_) | WatchError::AheadOfServer(_))) if !retried => {
-                    info!(kind = %T::resource(), %e, "listing again, consistently");
+                    info!(kind = %self.intake.kind, %e, "listing again, consistently");
                     course.consistent = true;
                     retried = true;
                 }
@@ -42,11 +42,11 @@ impl<T: Object> ListWatch<T> {
                 Ok(open) => return Ok(Some(open)),
                 Err(WatchError::NoStreamingList(why)) => {
                     course.pages_until = Some(Instant::now() + bounds::STREAM_PAUSE);
-                    info!(kind = %T::resource(), why, "no streaming list; listing in pages");
+                    info!(kind = %self.intake.kind, why, "no streaming list; listing in pages");
                 }
                 // Whatever else the server did not like about it, pages may do (manager 13.1 rule 1).
                 Err(e @ (WatchError::Refused(_) | WatchError::Malformed(_))) => {
-                    info!(kind = %T::resource(), %e, "no streaming list; listing in pages");
+                    info!(kind = %self.intake.kind, %e, "no streaming list; listing in pages");
                 }
                 Err(e) => return Err(e),
             }
@@ -67,7 +67,7 @@ impl<T: Object> ListWatch<T> {
             while let Some(frame) = open.frames.next() {
                 match self.wire.event(&frame)? {
                     Event::Put(object) => gathered.put(object)?,
-                    Event::Delete(last) => gathered.delete(last.meta().key())?,
+                    Event::Delete(last) => gathered.delete(last.key())?,
                     Event::Bookmark { version, initial_end: true } => {
                         self.replace(cache, course, version, gathered, from.is_none())?;
                         return Ok(open);
@@ -103,7 +103,7 @@ impl<T: Object> ListWatch<T> {
 
     async fn gather(&self, from: Option<Version>, limit: Option<usize>) -> Result<(Gathered<T>, Version), Broken> {
         let mut gathered = Gathered::new();
-        let version = pages::list(&self.intake.feed.client, &*self.wire, from, limit, |item| match item {
+        let version = pages::list(&self.intake.feed.client, self.intake.kind, &*self.wire, from, limit, |item| match item {
             Item::Good(object) => gathered.put(object),
             Item::Bad(bad) => {
                 self.intake.note_bad(&bad);
@@ -130,7 +130,7 @@ impl<T: Object> ListWatch<T> {
             Ok(()) => {
                 if version < seen {
                     self.intake.metrics.resets.inc();
-                    error!(kind = %T::resource(), %version, %seen,
+                    error!(kind = %self.intake.kind, %version, %seen,
                         "the server has gone back in time and stays there (restored from a backup?): taking its state as it is");
                 }
                 course.older_since = None;

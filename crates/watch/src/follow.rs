@@ -1,7 +1,6 @@
 use std::{ops::Range, time::Duration};
 
-use evenkeel_api::Object;
-use evenkeel_cache::{Cache, Entry};
+use evenkeel_cache::{Cache, Cached, Entry};
 use tokio::time::Instant;
 
 use crate::{
@@ -34,7 +33,7 @@ pub(crate) enum End {
     Hurried,
 }
 
-impl<T: Object> ListWatch<T> {
+impl<T: Cached> ListWatch<T> {
     /// Opens a watch from the store's version on.
     pub(crate) async fn resume(&self, cache: &Cache, seconds: Range<u64>) -> Result<Open, WatchError> {
         let version = self.intake.seen(cache).unwrap_or_default().to_string();
@@ -48,7 +47,7 @@ impl<T: Object> ListWatch<T> {
         let mut query = vec![("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", timeout.as_str())];
         query.extend_from_slice(more);
         let opened = Instant::now();
-        let chunks = transport::get(&self.intake.feed.client, T::resource(), self.wire.accept(), &query).await?;
+        let chunks = transport::get(&self.intake.feed.client, self.intake.kind, self.wire.accept_watch(), &query).await?;
         let silence = Duration::from_secs(seconds) + bounds::WATCH_SLACK;
         Ok(Open { chunks, frames: self.wire.splitter(), silence, opened })
     }

@@ -4,8 +4,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use evenkeel_api::{Key, Object, Version};
-use evenkeel_cache::{Cache, Entry};
+use evenkeel_api::{Key, Kind, Version, Watched};
+use evenkeel_cache::{Cache, Cached, Entry};
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -13,36 +13,37 @@ use crate::{Backoff, Bad, Feed, KindMetrics, Malformed, WatchError, bounds, driv
 
 /// The way of one kind into the cache, the same for every driver: counting, refusing, telling who waited, pausing after failures.
 pub(crate) struct Intake<T> {
+    pub(crate) kind: Kind,
     pub(crate) feed: Feed,
     pub(crate) metrics: KindMetrics,
     /// Told when somebody asks for a new list.
     pub(crate) again: Notify,
     pub(crate) troubles: Troubles,
     logged: Mutex<BTreeMap<Option<Key>, Option<Version>>>,
-    kind: PhantomData<fn() -> T>,
+    of: PhantomData<fn() -> T>,
 }
 
-impl<T: Object> Intake<T> {
-    pub(crate) fn new(feed: Feed) -> Self {
-        let metrics = feed.metrics.of(T::resource());
-        Self { feed, metrics, again: Notify::new(), troubles: Troubles::default(), logged: Mutex::default(), kind: PhantomData }
+impl<T: Cached> Intake<T> {
+    pub(crate) fn new(feed: Feed, kind: Kind) -> Self {
+        let metrics = feed.metrics.of(kind);
+        Self { kind, feed, metrics, again: Notify::new(), troubles: Troubles::default(), logged: Mutex::default(), of: PhantomData }
     }
 
     /// The version that the store has reached; `None` before the first list.
     pub(crate) fn seen(&self, cache: &Cache) -> Option<Version> {
-        let version = cache.read().any(T::resource()).map(|s| s.version()).unwrap_or_default();
+        let version = cache.read().any(self.kind).map(|s| s.version()).unwrap_or_default();
         (version != Version::default()).then_some(version)
     }
 
     /// Folds one entry in and tells who waited for it.
     pub(crate) fn ingest(&self, cache: &Cache, entry: Entry<T>) -> Result<(), WatchError> {
-        let ingested = cache.ingest(entry).map_err(|refused| {
+        let ingested = cache.ingest_of(self.kind, entry).map_err(|refused| {
             self.metrics.refused.inc();
             WatchError::Backwards { offered: refused.offered, seen: refused.seen }
         })?;
         {
             let stores = cache.read();
-            if let Some(store) = stores.any(T::resource()) {
+            if let Some(store) = stores.any(self.kind) {
                 self.metrics.store_version.set(i64::try_from(store.version().0).unwrap_or(i64::MAX));
                 self.metrics.objects.set(i64::try_from(store.count()).unwrap_or(i64::MAX));
             }
@@ -64,7 +65,7 @@ impl<T: Object> Intake<T> {
         self.metrics.failures.inc();
         let failures = self.troubles.add(error);
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        warn!(kind = %T::resource(), %error, failures, pause_ms, "not current; trying again after a pause");
+        warn!(kind = %self.kind, %error, failures, pause_ms, "not current; trying again after a pause");
         tokio::time::sleep(pause).await;
     }
 
@@ -92,7 +93,7 @@ impl<T: Object> Intake<T> {
         }
         logged.insert(bad.key.clone(), bad.version);
         let (key, version) = (bad.key.as_ref().map(ToString::to_string), bad.version.map(|v| v.0));
-        warn!(kind = %T::resource(), key, version, why = bad.why, "an object cannot be read and is passed over");
+        warn!(kind = %self.kind, key, version, why = bad.why, "an object cannot be read and is passed over");
     }
 }
 
@@ -105,13 +106,13 @@ pub(crate) struct Gathered<T> {
     late: bool,
 }
 
-impl<T: Object> Gathered<T> {
+impl<T: Watched> Gathered<T> {
     pub(crate) fn new() -> Self {
         Self { steps: Vec::new(), unreadable: BTreeSet::new(), late: false }
     }
 
     pub(crate) fn put(&mut self, object: T) -> Result<(), Malformed> {
-        self.step(object.meta().key(), Some(object))
+        self.step(object.key(), Some(object))
     }
 
     pub(crate) fn delete(&mut self, key: Key) -> Result<(), Malformed> {
@@ -149,7 +150,7 @@ impl<T: Object> Gathered<T> {
 
     /// The highest version among the objects.
     pub(crate) fn highest(&self) -> Version {
-        self.steps.iter().filter_map(|(_, object)| object.as_ref()).map(|o| o.meta().version).max().unwrap_or_default()
+        self.steps.iter().filter_map(|(_, object)| object.as_ref()).map(Watched::version).max().unwrap_or_default()
     }
 
     /// The last state of each object, and what was there but not readable.

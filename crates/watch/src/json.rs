@@ -1,12 +1,12 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
-use evenkeel_api::{Key, Object, Uid, Version};
+use evenkeel_api::{Key, Uid, Version, Watched};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::{Bad, Event, Frame, FrameSplitter, JsonList, Lines, ListReader, Malformed, Status, Wire, bounds, transport::chain};
 
-/// `application/json`, decoded by [`Object::decode`].
+/// `application/json`, decoded by [`Watched::read`].
 #[derive(Debug, Clone, Copy)]
 pub struct Json {
     /// Longest object, in bytes, that is decoded.
@@ -21,6 +21,7 @@ impl Default for Json {
     }
 }
 
+const WHOLE: &str = "application/json";
 const METADATA: &str = "PartialObjectMetadata";
 
 #[derive(Deserialize)]
@@ -54,13 +55,13 @@ struct BookmarkMeta<'a> {
 
 impl Json {
     /// Whether an object that calls itself `kind` can be a `T`.
-    pub(crate) fn serves<T: Object>(&self, kind: &str) -> bool {
-        kind == T::resource().kind || (self.metadata_only && kind == METADATA)
+    pub(crate) fn serves<T: Watched>(&self, kind: &str) -> bool {
+        T::only().is_some_and(|only| kind == only.kind) || (self.metadata_only && kind == METADATA)
     }
 
     /// One object, or what can be said of it when it is none. A kind of its own that is not ours makes it none (items of a list carry no
     /// kind), and then it says nothing about the object of that name either.
-    pub(crate) fn object<T: Object>(&self, bytes: &[u8], deleted: bool) -> Result<T, Bad> {
+    pub(crate) fn object<T: Watched>(&self, bytes: &[u8], deleted: bool) -> Result<T, Bad> {
         // Servers put the kind first; only when they do not is the object looked through for it.
         let first = bytes
             .strip_prefix(b"{\"kind\":\"")
@@ -69,20 +70,20 @@ impl Json {
         if !first {
             let kind = serde_json::from_slice::<KindWire<'_>>(bytes).map_err(|e| bad_object(bytes, deleted, e.to_string()))?.kind;
             if let Some(kind) = kind.filter(|kind| !kind.is_empty() && !self.serves::<T>(kind)) {
-                return Err(bad_object(bytes, false, format!("a {kind:?} among {}", T::resource().plural)));
+                return Err(bad_object(bytes, false, format!("a {kind:?} among {}", T::only().map_or(METADATA, |only| only.plural))));
             }
         }
-        T::decode(bytes).map_err(|e| bad_object(bytes, deleted, chain(&e)))
+        T::read(bytes).map_err(|e| bad_object(bytes, deleted, chain(&e)))
     }
 }
 
-impl<T: Object> Wire<T> for Json {
-    fn accept(&self) -> &'static str {
-        if self.metadata_only {
-            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-        } else {
-            "application/json"
-        }
+impl<T: Watched> Wire<T> for Json {
+    fn accept_list(&self) -> &'static str {
+        if self.metadata_only { "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json" } else { WHOLE }
+    }
+
+    fn accept_watch(&self) -> &'static str {
+        if self.metadata_only { "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json" } else { WHOLE }
     }
 
     fn splitter(&self) -> Box<dyn FrameSplitter> {

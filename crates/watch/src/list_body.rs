@@ -1,6 +1,6 @@
 use std::{borrow::Cow, marker::PhantomData};
 
-use evenkeel_api::{Object, Version};
+use evenkeel_api::{Version, Watched};
 use serde::Deserialize;
 
 use crate::{Item, Json, ListEnd, ListReader, Malformed, bounds, json::oversized};
@@ -52,7 +52,7 @@ struct ListMeta<'a> {
     more: Option<Cow<'a, str>>,
 }
 
-impl<T: Object> JsonList<T> {
+impl<T: Watched> JsonList<T> {
     pub(crate) fn new(json: Json) -> Self {
         Self {
             json,
@@ -114,7 +114,7 @@ impl<T: Object> JsonList<T> {
     }
 }
 
-impl<T: Object> ListReader<T> for JsonList<T> {
+impl<T: Watched> ListReader<T> for JsonList<T> {
     fn push(&mut self, chunk: &[u8], out: &mut Vec<Item<T>>) -> Result<(), Malformed> {
         // Bytes of the current place that are not kept yet start here.
         let mut from = 0;
@@ -186,7 +186,7 @@ impl<T: Object> ListReader<T> for JsonList<T> {
         let envelope: Envelope<'_> = serde_json::from_slice(&self.envelope).map_err(|e| Malformed(e.to_string()))?;
         let kind = envelope.kind.as_deref().unwrap_or_default();
         if kind.strip_suffix("List").is_none_or(|kind| !self.json.serves::<T>(kind)) {
-            return Err(Malformed(format!("a {kind:?} in place of a list of {}", T::resource().kind)));
+            return Err(Malformed(format!("a {kind:?} in place of a list of {}", T::only().map_or("objects", |only| only.kind))));
         }
         let meta = envelope.metadata.ok_or_else(|| Malformed("a list without metadata".into()))?;
         Ok(ListEnd {

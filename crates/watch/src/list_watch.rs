@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use evenkeel_api::Object;
-use evenkeel_cache::Cache;
+use evenkeel_api::{Kind, Object, Partial};
+use evenkeel_cache::{Cache, Cached};
 use futures::future::BoxFuture;
 use tokio::{sync::Notify, time::Instant};
 use tracing::info;
@@ -37,7 +37,15 @@ pub(crate) struct Course {
     pub(crate) hurried: bool,
 }
 
-impl<T: Object> ListWatch<T> {
+impl ListWatch<Partial> {
+    /// A driver of any kind, whose objects come without their contents.
+    pub fn headers(feed: Feed, kind: Kind) -> Self {
+        let wire = Json { metadata_only: true, ..Json::default() };
+        Self { intake: Intake::new(feed, kind), wire: Arc::new(wire), hurry: Notify::new() }
+    }
+}
+
+impl<T: Object + Cached> ListWatch<T> {
     /// A driver that speaks JSON.
     pub fn new(feed: Feed) -> Self {
         Self::with_wire(feed, Arc::new(Json::default()))
@@ -45,9 +53,11 @@ impl<T: Object> ListWatch<T> {
 
     /// A driver with a wire form of its own.
     pub fn with_wire(feed: Feed, wire: Arc<dyn Wire<T>>) -> Self {
-        Self { intake: Intake::new(feed), wire, hurry: Notify::new() }
+        Self { intake: Intake::new(feed, T::resource()), wire, hurry: Notify::new() }
     }
+}
 
+impl<T: Cached> ListWatch<T> {
     /// Watches until a new list is due.
     async fn keep(&self, cache: &Cache, course: &mut Course, mut open: Option<Open>) {
         let mut seconds = bounds::WATCH_SECONDS;
@@ -84,7 +94,7 @@ impl<T: Object> ListWatch<T> {
                     if std::mem::replace(&mut course.hurried, true) {
                         self.intake.pause(&mut course.pace, &e).await;
                     } else {
-                        info!(kind = %T::resource(), %e, "listing again");
+                        info!(kind = %self.intake.kind, %e, "listing again");
                     }
                     return;
                 }
@@ -98,7 +108,7 @@ impl<T: Object> ListWatch<T> {
     }
 }
 
-impl<T: Object> Cycle for ListWatch<T> {
+impl<T: Cached> Cycle for ListWatch<T> {
     type Of = T;
 
     fn intake(&self) -> &Intake<T> {

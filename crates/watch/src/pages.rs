@@ -1,4 +1,4 @@
-use evenkeel_api::{Object, Version};
+use evenkeel_api::{Kind, Version, Watched};
 
 use crate::{Item, ListEnd, Malformed, WatchError, Wire, bounds, transport};
 
@@ -12,8 +12,9 @@ pub(crate) struct Broken {
 /// Lists a kind page by page, gives each item to `each` as soon as it is there, and says the version of the list.
 ///
 /// `from`: not older than this; `None`: as new as the server can give. `limit`: objects per page; `None`: all at once.
-pub(crate) async fn list<T: Object>(
+pub(crate) async fn list<T: Watched>(
     client: &kube::Client,
+    kind: Kind,
     wire: &dyn Wire<T>,
     from: Option<Version>,
     limit: Option<usize>,
@@ -30,7 +31,7 @@ pub(crate) async fn list<T: Object>(
             (None, Some(from)) => query.extend([("resourceVersion", from.as_str()), ("resourceVersionMatch", "NotOlderThan")]),
             (None, None) => {}
         }
-        let page = page(client, wire, &query, &mut each).await.map_err(|error| Broken { error, later: token.is_some() })?;
+        let page = page(client, kind, wire, &query, &mut each).await.map_err(|error| Broken { error, later: token.is_some() })?;
         // Watching from the oldest page misses nothing.
         let version = oldest.map_or(page.version, |v| v.min(page.version));
         oldest = Some(version);
@@ -43,17 +44,18 @@ pub(crate) async fn list<T: Object>(
 }
 
 /// The newest version of a kind: what a consistent list of one object says of itself.
-pub(crate) async fn newest<T: Object>(client: &kube::Client, wire: &dyn Wire<T>) -> Result<Version, WatchError> {
-    Ok(page(client, wire, &[("limit", "1")], &mut |_| Ok(())).await?.version)
+pub(crate) async fn newest<T: Watched>(client: &kube::Client, kind: Kind, wire: &dyn Wire<T>) -> Result<Version, WatchError> {
+    Ok(page(client, kind, wire, &[("limit", "1")], &mut |_| Ok(())).await?.version)
 }
 
-async fn page<T: Object>(
+async fn page<T: Watched>(
     client: &kube::Client,
+    kind: Kind,
     wire: &dyn Wire<T>,
     query: &[(&str, &str)],
     each: &mut (impl FnMut(Item<T>) -> Result<(), Malformed> + Send),
 ) -> Result<ListEnd, WatchError> {
-    let mut chunks = transport::get(client, T::resource(), wire.accept(), query).await?;
+    let mut chunks = transport::get(client, kind, wire.accept_list(), query).await?;
     let mut reader = wire.list();
     let mut items = Vec::new();
     while let Some(chunk) = chunks.next(bounds::LIST_SILENCE).await? {

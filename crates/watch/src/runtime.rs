@@ -1,7 +1,7 @@
 use std::{borrow::Cow, pin::pin, sync::Arc};
 
 use evenkeel_api::{Kind, Object, Version};
-use evenkeel_cache::{Cache, Entry};
+use evenkeel_cache::{Cache, Cached, Entry};
 use futures::{StreamExt, future::BoxFuture};
 use kube::{Api, api::ObjectMeta, core::DynamicResourceScope};
 use kube_runtime::watcher;
@@ -27,7 +27,7 @@ pub struct RuntimeWatcher<T> {
     config: watcher::Config,
 }
 
-impl<T: Object> RuntimeWatcher<T> {
+impl<T: Object + Cached> RuntimeWatcher<T> {
     /// A driver with the library's defaults: pages of 500, consistent lists.
     pub fn new(feed: Feed) -> Self {
         Self::with_config(feed, watcher::Config::default())
@@ -35,7 +35,7 @@ impl<T: Object> RuntimeWatcher<T> {
 
     /// A driver with settings of the library's own.
     pub fn with_config(feed: Feed, config: watcher::Config) -> Self {
-        Self { intake: Intake::new(feed), config }
+        Self { intake: Intake::new(feed, T::resource()), config }
     }
 
     async fn follow(&self, cache: &Cache) {
@@ -107,7 +107,7 @@ impl<T: Object> RuntimeWatcher<T> {
     }
 }
 
-impl<T: Object> Cycle for RuntimeWatcher<T> {
+impl<T: Object + Cached> Cycle for RuntimeWatcher<T> {
     type Of = T;
 
     fn intake(&self) -> &Intake<T> {

@@ -7,8 +7,10 @@ use crate::{Frame, Status};
 ///
 /// The seam at which a second form (protobuf) comes in beside [`Json`](crate::Json): a driver knows no more of the form than this trait.
 pub trait Wire<T>: Send + Sync + 'static {
-    /// Value of `Accept`.
-    fn accept(&self) -> &'static str;
+    /// Value of `Accept` for a list.
+    fn accept_list(&self) -> &'static str;
+    /// Value of `Accept` for a watch, streaming lists included.
+    fn accept_watch(&self) -> &'static str;
     /// Cuts the body of a watch into frames, one event each.
     fn splitter(&self) -> Box<dyn FrameSplitter>;
     /// Reads one frame of a watch. An error fails the watch; a frame whose *object* cannot be read is [`Event::Bad`].

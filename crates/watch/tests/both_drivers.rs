@@ -13,7 +13,7 @@ use crate::{
 
 type Make = Box<dyn FnOnce(Feed) -> Arc<dyn Driver>>;
 
-fn drivers<T: Object>() -> Vec<(&'static str, Make)> {
+fn drivers<T: Object + evenkeel_cache::Cached>() -> Vec<(&'static str, Make)> {
     vec![
         ("ours", Box::new(|feed| Arc::new(ListWatch::<T>::new(feed)))),
         ("the library's", Box::new(|feed| Arc::new(RuntimeWatcher::<T>::new(feed)))),
@@ -36,7 +36,7 @@ fn pod(name: &str, uid: &str, phase: &str, app: &str) -> Value {
 }
 
 /// One history, told to a driver from the start; gives all objects as decoded, and the label and owner look-ups.
-async fn tell<T: Object>(
+async fn tell<T: Object + evenkeel_cache::Cached>(
     make: Make,
     path: &'static str,
     object: fn(&str, &str, &str, &str) -> Value,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use evenkeel_api::{Key, Object, PODS, Pod, REPLICA_SETS, ReplicaSet, Uid, Version};
 use evenkeel_cache::{Cache, Entry, Owner, Wait};
 use evenkeel_client::{Api, ClientMetrics, Fence, Pace, PaceOptions, Writer};
-use evenkeel_plan::{Done, Failure, FailureKind, Outcome, Target, Write};
+use evenkeel_plan::{Done, Failure, FailureKind, Outcome, PatchForm, Target, Write};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -91,11 +91,7 @@ pub fn delete(name: &str) -> Write {
 }
 
 pub fn patch(name: &str) -> Write {
-    Write::Patch {
-        target: target(name, None),
-        subresource: None,
-        body: json!({"metadata": {"uid": format!("uid-{name}"), "labels": {"a": "b"}}}),
-    }
+    Write::Patch { target: target(name, None), subresource: None, form: PatchForm::Strategic, body: json!({"metadata": {"uid": format!("uid-{name}"), "labels": {"a": "b"}}}) }
 }
 
 /// A status PUT of the ReplicaSet `web`.

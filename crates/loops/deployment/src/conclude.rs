@@ -176,7 +176,7 @@ impl<'w> Conclusion<'w> {
             }
             Done::Existed(_) => self.existed(new),
             Done::Failed(failure) => self.not_created(new, failure),
-            Done::AlreadyGone | Done::Skipped | Done::Discovered(_) | Done::Counted(_) => {}
+            Done::AlreadyGone | Done::Skipped | Done::Found(_) | Done::Discovered(_) | Done::Counted(_) => {}
         }
     }
 

@@ -140,11 +140,17 @@ impl Work<'_> {
         }
         let request = rollback::requested(deployment);
         if deployment.paused {
+            // What history no longer needs goes, and is not the set that gets the pods (recorded story `deploy-history-order`; upstream
+            // sizes it first and deletes it then).
+            let mut gone = if request.is_none() { cleanup::surplus_history(deployment, &self.sets, &[]) } else { Vec::new() };
+            if self.sets.new.is_none() && gone.len() == self.sets.old.len() {
+                // Somebody has to have the pods.
+                gone.retain(|set| self.sets.old.last().is_some_and(|last| last.meta.uid != set.meta.uid));
+            }
+            self.sets.old.retain(|set| !gone.iter().any(|gone| gone.meta.uid == set.meta.uid));
             self.scale();
             self.why = Why::Paused;
-            if request.is_none() {
-                self.clean_up();
-            }
+            self.delete(gone);
         } else if let Some(revision) = request {
             self.roll_back(revision);
         } else if let Some(before) = scale::sized_before(deployment, &self.sets)
@@ -278,7 +284,10 @@ impl Work<'_> {
             _ => None,
         };
         let written: Vec<Uid> = self.acts.iter().flatten().filter_map(edited).collect();
-        let gone = cleanup::surplus_history(self.deployment, &self.sets, &written);
+        self.delete(cleanup::surplus_history(self.deployment, &self.sets, &written));
+    }
+
+    fn delete(&mut self, gone: Vec<Arc<ReplicaSet>>) {
         if !gone.is_empty() {
             self.acts.push(gone.into_iter().map(Act::Delete).collect());
         }

@@ -1,5 +1,5 @@
-use evenkeel_api::{Key, NODES, Name, PODS, Pod, time_text};
-use evenkeel_plan::{Plan, Target, Write};
+use evenkeel_api::{Key, Name, NODES, PODS, Pod, time_text};
+use evenkeel_plan::{PatchForm, Plan, Target, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn mark(doomed: &Doomed, now: Timestamp) -> Write {
         status["conditions"] = json!([disruption(pod, now)]);
     }
     let body = json!({"metadata": {"uid": pod.meta.uid.to_string()}, "status": status});
-    Write::Patch { target: Target::alive(&PODS, &pod.meta), subresource: Some("status"), body }
+    Write::Patch { target: Target::alive(&PODS, &pod.meta), subresource: Some("status"), form: PatchForm::Strategic, body }
 }
 
 fn disruption(pod: &Pod, now: Timestamp) -> Value {

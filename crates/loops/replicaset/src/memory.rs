@@ -121,7 +121,7 @@ fn taken(done: &Done) -> bool {
     match done {
         Done::Written(_) | Done::Existed(_) => true,
         Done::Failed(failure) => failure.kind == FailureKind::AlreadyExists,
-        Done::AlreadyGone | Done::Skipped | Done::Discovered(_) | Done::Counted(_) => false,
+        Done::AlreadyGone | Done::Skipped | Done::Found(_) | Done::Discovered(_) | Done::Counted(_) => false,
     }
 }
 

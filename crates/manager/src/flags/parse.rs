@@ -32,6 +32,10 @@ pub struct Options {
     pub namespace_syncs: usize,
     /// `--terminated-pod-gc-threshold`; zero or less: ended pods are kept, however many.
     pub terminated_pods: i64,
+    /// `--enable-garbage-collector`.
+    pub enable_gc: bool,
+    /// `--concurrent-gc-syncs`.
+    pub gc_syncs: usize,
     /// `--leader-elect`.
     pub leader_elect: bool,
     /// `--leader-elect-lease-duration`.
@@ -275,6 +279,8 @@ impl Values<'_> {
             rc_syncs: count("concurrent-rc-syncs"),
             namespace_syncs: count("concurrent-namespace-syncs"),
             terminated_pods: self.int("terminated-pod-gc-threshold"),
+            enable_gc: self.flag("enable-garbage-collector"),
+            gc_syncs: count("concurrent-gc-syncs"),
             leader_elect: self.flag("leader-elect"),
             lease_duration: lease,
             renew_deadline: renew,

@@ -110,7 +110,7 @@ pub const FLAGS: &[Flag] = &[
     flag("concurrency", Full, Int, "concurrent-namespace-syncs", "10", "namespaces at once"),
     flag("concurrency", NotYet, Int, "concurrent-resource-quota-syncs", "5", "quotas at once"),
     flag("concurrency", NotYet, Int, "concurrent-serviceaccount-token-syncs", "5", "service account tokens at once"),
-    flag("concurrency", NotYet, Int, "concurrent-gc-syncs", "20", "objects collected at once"),
+    flag("concurrency", Full, Int, "concurrent-gc-syncs", "20", "objects collected at once"),
     flag("concurrency", NotYet, Int, "concurrent-endpoint-syncs", "5", "Endpoints at once"),
     flag("concurrency", NotYet, Int, "concurrent-service-endpoint-syncs", "5", "Services at once"),
     flag("concurrency", NotYet, Int, "mirroring-concurrent-service-endpoint-syncs", "5", "mirrored Endpoints at once"),
@@ -124,7 +124,7 @@ pub const FLAGS: &[Flag] = &[
     flag("endpoints", NotYet, Int, "mirroring-max-endpoints-per-subset", "1000", "mirrored endpoints of one subset"),
     flag("endpoints", NotYet, Duration, "mirroring-endpointslice-updates-batch-period", "0s", "batching of mirrored slices"),
 
-    flag("garbage collection", NotYet, Bool, "enable-garbage-collector", "true", "collect by owner references"),
+    flag("garbage collection", Full, Bool, "enable-garbage-collector", "true", "collect by owner references"),
     flag("garbage collection", Full, Int, "terminated-pod-gc-threshold", "12500", "ended pods kept; 0: all of them"),
 
     flag("autoscaling", NotYet, Duration, "horizontal-pod-autoscaler-sync-period", "15s", "period"),

@@ -104,7 +104,7 @@ impl World {
     /// A world in which the caches have had their first list.
     pub fn new() -> Self {
         let world = Self { cache: Cache::new(), server: Server::default(), now: noon(), sent: Vec::new(), refuse: Box::new(|_| None) };
-        fn empty<T: Object>(cache: &Cache) {
+        fn empty<T: Object + evenkeel_cache::Cached>(cache: &Cache) {
             cache.ingest(Entry::<T>::Replace { version: evenkeel_api::Version(1), objects: Vec::new() }).unwrap();
         }
         empty::<evenkeel_api::Pod>(&world.cache);
@@ -202,7 +202,7 @@ impl World {
     }
 
     fn ingest(&self, step: Step) -> Vec<Owner> {
-        fn fold<T: Object>(cache: &Cache, step: Step) -> Vec<Owner> {
+        fn fold<T: Object + evenkeel_cache::Cached>(cache: &Cache, step: Step) -> Vec<Owner> {
             let object = T::decode(step.object.to_string().as_bytes()).unwrap();
             let entry = if step.deleted { Entry::Delete(object) } else { Entry::Put(object) };
             cache.ingest(entry).unwrap().released

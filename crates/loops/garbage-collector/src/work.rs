@@ -1,0 +1,16 @@
+//! Keys of the collector: an object of any kind.
+
+use evenkeel_api::{Key, Kind};
+use evenkeel_cache::Stores;
+
+/// The key under which an object is worked on. No object's name has a slash.
+pub fn key_of(kind: Kind, object: &Key) -> Key {
+    Key::new(object.namespace.clone(), format!("{}/{}", kind.group_resource(), object.name))
+}
+
+/// The watched kind and the object that a key is about; `None`: its kind is watched no more.
+pub fn object_of(stores: &Stores, key: &Key) -> Option<(Kind, Key)> {
+    let (resource, name) = key.name.split_once('/')?;
+    let kind = stores.kinds().map(|(kind, _)| kind).find(|kind| kind.group_resource() == resource)?;
+    Some((kind, Key::new(key.namespace.clone(), name)))
+}
