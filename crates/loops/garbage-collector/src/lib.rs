@@ -9,6 +9,7 @@
 
 mod conclude;
 mod facts;
+pub mod imagined;
 mod plan;
 mod ring;
 mod snapshot;

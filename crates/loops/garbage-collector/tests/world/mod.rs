@@ -1,4 +1,4 @@
-//! Objects of several kinds, a server that does what the plans ask for, and a cache that follows it.
+//! Objects of several kinds on an imagined server, and a cache that follows it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-use evenkeel_api::{FOREGROUND, Key, Kind, Meta, ORPHAN, Partial, Resource, Uid, Version, Watched};
+use evenkeel_api::{Key, Kind, Meta, OwnerReference, Resource, Version};
 use evenkeel_cache::{Change, Entry, Fold, Headers, Mapping, Stores};
-use evenkeel_garbage_collector::{Clock, GarbageCollector};
-use evenkeel_plan::{Answer, ControlLoop, Done, Failure, FailureKind, Next, Outcome, PatchForm, Propagation, Write};
+use evenkeel_garbage_collector::{Clock, GarbageCollector, imagined::Server};
+use evenkeel_plan::{ControlLoop, Done, Next, Outcome, Propagation, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -27,24 +27,19 @@ pub fn kind(name: &str) -> Kind {
 
 const KINDS: [&str; 4] = ["ConfigMap", "Secret", "ReplicaSet", "ClusterRole"];
 
-type Place = (&'static str, Key);
-
 pub struct World {
-    objects: BTreeMap<(String, Key), Value>,
+    server: Server,
     stores: BTreeMap<&'static str, Headers>,
     /// Kinds whose first list is not in.
     pub unlisted: BTreeSet<&'static str>,
     mapping: Mapping,
     pub collector: GarbageCollector,
-    /// Events of the log that the cache has not seen.
-    pending: Vec<(&'static str, Entry<Partial>)>,
     queue: BTreeSet<Key>,
     /// All requests.
     pub log: Vec<String>,
     pub events: Vec<String>,
     /// What waits for a back-off.
     pub retries: BTreeMap<Key, String>,
-    version: u64,
     /// Milliseconds of the clock.
     now: Arc<AtomicI64>,
 }
@@ -61,6 +56,12 @@ pub fn blocking(kind_name: &str, name: &str) -> Value {
     owner
 }
 
+/// A header as servers send it.
+fn read(mut meta: Value) -> Meta {
+    meta["resourceVersion"] = "1".into();
+    Meta::read(json!({"metadata": meta}).to_string().as_bytes()).unwrap()
+}
+
 fn clock(now: &Arc<AtomicI64>) -> Clock {
     let now = now.clone();
     Arc::new(move || Timestamp::from_millisecond(now.load(Ordering::Relaxed)).unwrap())
@@ -73,7 +74,7 @@ impl World {
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let collector = GarbageCollector::new(clock(&now));
         Self {
-            objects: BTreeMap::new(),
+            server: Server::default(),
             stores: KINDS
                 .iter()
                 .map(|name| {
@@ -85,18 +86,12 @@ impl World {
             unlisted: BTreeSet::new(),
             mapping,
             collector,
-            pending: Vec::new(),
             queue: BTreeSet::new(),
             log: Vec::new(),
             events: Vec::new(),
             retries: BTreeMap::new(),
-            version: 1,
             now,
         }
-    }
-
-    fn name_of(kind: Kind) -> &'static str {
-        KINDS.iter().find(|name| std::ptr::eq(self::kind(name), kind)).expect("a known kind")
     }
 
     /// Somebody creates an object in namespace `n` (or in the cluster).
@@ -106,11 +101,8 @@ impl World {
     }
 
     pub fn create_in(&mut self, namespace: &str, kind_name: &'static str, name: &str, owners: &[Value]) {
-        let mut meta = json!({"name": name, "namespace": namespace, "uid": format!("uid-{name}")});
-        if !owners.is_empty() {
-            meta["ownerReferences"] = owners.into();
-        }
-        self.store((kind_name, Key::new(namespace, name)), json!({"metadata": meta}));
+        let meta = json!({"name": name, "namespace": namespace, "uid": format!("uid-{name}"), "ownerReferences": owners});
+        self.server.put(kind(kind_name), read(meta));
     }
 
     /// Somebody puts finalizers on an object.
@@ -119,65 +111,24 @@ impl World {
     }
 
     pub fn edit(&mut self, kind_name: &'static str, name: &str, edit: impl FnOnce(&mut Value)) {
-        let place = self.place(kind_name, name);
-        let mut object = self.objects[&(kind_name.to_owned(), place.1.clone())].clone();
-        edit(&mut object["metadata"]);
-        self.settle_object(place, object);
+        let meta = self.find(kind_name, name);
+        let mut header = json!({"name": &*meta.name, "namespace": &*meta.namespace, "uid": meta.uid.to_string()});
+        header["ownerReferences"] = meta.owners.iter().map(OwnerReference::to_value).collect();
+        header["finalizers"] = meta.finalizers.iter().map(|f| Value::from(&**f)).collect();
+        header["deletionTimestamp"] = meta.deleting.map(|at| at.to_string()).into();
+        edit(&mut header);
+        self.server.put(kind(kind_name), read(header));
     }
 
     /// Somebody deletes an object.
     pub fn delete(&mut self, kind_name: &'static str, name: &str, propagation: Propagation) {
-        let place = self.place(kind_name, name);
-        self.remove(place, propagation);
+        let key = self.find(kind_name, name).key();
+        self.server.delete(kind(kind_name), &key, propagation, self.now());
     }
 
-    fn place(&self, kind_name: &'static str, name: &str) -> Place {
-        let found = self.objects.keys().find(|(k, key)| k == kind_name && *key.name == *name);
-        (kind_name, found.unwrap_or_else(|| panic!("no {kind_name} {name}")).1.clone())
-    }
-
-    fn get(&self, place: &Place) -> Option<&Value> {
-        self.objects.get(&(place.0.to_owned(), place.1.clone()))
-    }
-
-    fn store(&mut self, place: Place, mut object: Value) {
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        let partial = Partial::read(object.to_string().as_bytes()).unwrap();
-        self.pending.push((place.0, Entry::Put(partial)));
-        self.objects.insert((place.0.to_owned(), place.1), object);
-    }
-
-    /// Stores an object, or takes it away when it is being deleted and nobody holds it.
-    fn settle_object(&mut self, place: Place, object: Value) {
-        let meta = &object["metadata"];
-        let held = meta["finalizers"].as_array().is_some_and(|f| !f.is_empty());
-        if meta["deletionTimestamp"].is_string() && !held {
-            self.version += 1;
-            let mut last = object;
-            last["metadata"]["resourceVersion"] = self.version.to_string().into();
-            self.pending.push((place.0, Entry::Delete(Partial::read(last.to_string().as_bytes()).unwrap())));
-            self.objects.remove(&(place.0.to_owned(), place.1));
-        } else {
-            self.store(place, object);
-        }
-    }
-
-    /// What a server makes of a DELETE (garbage-collection A1).
-    fn remove(&mut self, place: Place, propagation: Propagation) {
-        let mut object = self.get(&place).expect("it is there").clone();
-        let meta = &mut object["metadata"];
-        let mut finalizers: Vec<String> =
-            meta["finalizers"].as_array().into_iter().flatten().map(|f| f.as_str().unwrap().to_owned()).collect();
-        finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
-        match propagation {
-            Propagation::Background => {}
-            Propagation::Foreground => finalizers.push(FOREGROUND.to_owned()),
-            Propagation::Orphan => finalizers.push(ORPHAN.to_owned()),
-        }
-        meta["finalizers"] = finalizers.into();
-        meta["deletionTimestamp"] = self.now().to_string().into();
-        self.settle_object(place, object);
+    fn find(&self, kind_name: &str, name: &str) -> &Meta {
+        let mut all = self.server.objects();
+        all.find(|(kind, meta)| kind.kind == kind_name && *meta.name == *name).unwrap_or_else(|| panic!("no {kind_name} {name}")).1
     }
 
     fn stores(&self) -> Stores {
@@ -194,10 +145,10 @@ impl World {
 
     /// The cache sees everything that has happened.
     pub fn watch(&mut self) {
-        for (name, entry) in std::mem::take(&mut self.pending) {
-            let changes = self.stores.get_mut(name).unwrap().fold(entry).unwrap();
+        for (kind, entry) in self.server.take_news() {
+            let changes = self.stores.get_mut(kind.kind).unwrap().fold(entry).unwrap();
             for (old, new) in changes {
-                let change = Change::of_kind(kind(name), old, new);
+                let change = Change::of_kind(kind, old, new);
                 let triggers = self.collector.triggers(&change, &self.stores());
                 self.queue.extend(triggers.into_iter().map(|t| t.key));
             }
@@ -262,10 +213,7 @@ impl World {
     }
 
     fn send(&mut self, write: &Write) -> Done {
-        let name = Self::name_of(write.kind());
-        let place: Place = (name, write.key().clone());
-        let fail = |kind: FailureKind| Done::Failed(Failure { kind, message: format!("{kind:?}") });
-        let stored = self.get(&place).cloned();
+        let name = write.kind().kind;
         let line = match write {
             Write::Look { .. } => format!("get {name}/{}", write.name()),
             Write::Delete { propagation, .. } => format!("delete {name}/{} {}", write.name(), propagation.unwrap().as_str()),
@@ -276,56 +224,20 @@ impl World {
             other => panic!("{other:?}"),
         };
         self.log.push(line);
-        let target = match write {
-            Write::Look { .. } => {
-                return match stored {
-                    Some(object) => Done::Found(Arc::new(Meta::read(object.to_string().as_bytes()).unwrap())),
-                    None => Done::AlreadyGone,
-                };
-            }
-            Write::Delete { target, .. } | Write::Patch { target, .. } => target,
-            _ => unreachable!("the line was made above"),
-        };
-        let Some(mut object) = stored else {
-            return if matches!(write, Write::Delete { .. }) { Done::AlreadyGone } else { fail(FailureKind::NotFound) };
-        };
-        if object["metadata"]["uid"] != target.uid.to_string() {
-            return if matches!(write, Write::Delete { .. }) { Done::AlreadyGone } else { fail(FailureKind::Conflict) };
-        }
-        if target.version.is_some_and(|v| object["metadata"]["resourceVersion"] != v.to_string()) {
-            return fail(FailureKind::Conflict);
-        }
-        match write {
-            Write::Delete { propagation, .. } => self.remove(place, propagation.unwrap()),
-            Write::Patch { body, form, .. } => {
-                for field in ["finalizers", "ownerReferences"] {
-                    let Some(value) = body["metadata"].get(field) else { continue };
-                    if *form == PatchForm::Merge {
-                        object["metadata"][field] = value.clone();
-                        continue;
-                    }
-                    let gone: Vec<&Value> = value.as_array().unwrap().iter().inspect(|e| assert_eq!(e["$patch"], "delete")).map(|e| &e["uid"]).collect();
-                    object["metadata"][field].as_array_mut().unwrap().retain(|owner| !gone.contains(&&owner["uid"]));
-                }
-                self.settle_object(place, object);
-            }
-            _ => unreachable!("reads are answered above"),
-        }
-        Done::Written(Answer { uid: Uid::new("u"), version: None })
+        self.server.answer(write, self.now())
     }
 
     /// Names of all that is there.
     pub fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.objects.keys().map(|(_, key)| &*key.name).collect();
+        let mut names: Vec<&str> = self.server.objects().map(|(_, meta)| &*meta.name).collect();
         names.sort_unstable();
         names
     }
 
     /// Names of an object's owners.
     pub fn owners_of(&self, name: &str) -> Vec<String> {
-        let object = self.objects.iter().find(|((_, key), _)| *key.name == *name).expect("it is there").1;
-        let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-        owners.map(|o| o["name"].as_str().unwrap().to_owned()).collect()
+        let meta = self.server.objects().find(|(_, meta)| *meta.name == *name).expect("it is there").1;
+        meta.owners.iter().map(|owner| owner.name.to_string()).collect()
     }
 
     pub fn take_log(&mut self) -> Vec<String> {
