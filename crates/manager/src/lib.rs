@@ -10,6 +10,8 @@ mod around;
 pub mod controllers;
 mod election;
 pub mod flags;
+pub mod gc_command;
+pub mod interlock;
 mod kinds;
 mod metrics;
 mod pages;

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use evenkeel_client::{ConnectOptions, SystemClock};
-use evenkeel_manager::{FlagError, Options, Parsed, World, parse, plan_command, run};
+use evenkeel_manager::{FlagError, Options, Parsed, World, gc_command, parse, plan_command, run};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -13,9 +13,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1).peekable();
-    if args.peek().is_some_and(|first| first == "plan") {
-        args.next();
-        return runtime().block_on(plan_command::main(args));
+    match args.peek().map(String::as_str) {
+        Some("plan") => return runtime().block_on(plan_command::main(args.skip(1))),
+        Some("gc") => return runtime().block_on(gc_command::main(args.skip(1))),
+        _ => {}
     }
     let (options, warnings) = match parse(args) {
         Ok(Parsed::Run(options, warnings)) => (*options, warnings),

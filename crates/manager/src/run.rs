@@ -71,7 +71,7 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
     let Campaign { handle, elector, events } =
         election::set_up(&options, &world, around.steady(), &mut registry).map_err(RunError::Election)?;
     let leading = watch::Sender::new(false);
-    let Wiring { cache, drivers, audits, loops, kinds, senders } =
+    let Wiring { cache, drivers, audits, loops, kinds, reporter, senders } =
         wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry, &around);
     let running = RunningControllers::register(&mut registry);
     let pages = pages::open(&options, &handle, &cache, &drivers, &loops, registry).await.map_err(RunError::Pages)?;
@@ -85,6 +85,9 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
     }
     if let Some(kinds) = kinds {
         background.spawn(kinds.run(ended.clone()));
+    }
+    if let Some(reporter) = reporter {
+        background.spawn(reporter.run(handle.state(), ended.clone()));
     }
     // A standby's cache is audited as a leader's is: it must be right in the moment in which the standby leads. One list of metadata per kind
     // every ten minutes is what that costs the server.

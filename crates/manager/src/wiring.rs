@@ -6,7 +6,7 @@ use evenkeel_api::{Deployment, Key, Kind, Namespace, Node, Object, Pod, ReplicaS
 use evenkeel_cache::{Cache, Cached, Owner, Stores};
 use evenkeel_client::{Api, ClientMetrics, Fence, Pace, PaceOptions, Recorder, Writer};
 use evenkeel_deployment::DeploymentLoop;
-use evenkeel_garbage_collector::GarbageCollector;
+use evenkeel_garbage_collector::{GarbageCollector, Interlock};
 use evenkeel_namespace::NamespaceLoop;
 use evenkeel_plan::{About, ControlLoop, Trigger};
 use evenkeel_pod_gc::PodGcLoop;
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::{
     Around, World,
     flags::Options,
+    interlock::{LeaseNotes, Reporter},
     kinds::Kinds,
     metrics::{AgeRatios, ForcedDeletes, PassMetrics},
     pass::Shell,
@@ -70,6 +71,8 @@ pub(crate) struct Wiring {
     pub(crate) loops: Vec<Wired>,
     /// Follows what the server serves, where a loop works on all of it.
     pub(crate) kinds: Option<Kinds>,
+    /// Reports what the interlock finds.
+    pub(crate) reporter: Option<Reporter>,
     /// Tasks that send events.
     pub(crate) senders: Vec<BoxFuture<'static, ()>>,
 }
@@ -165,8 +168,9 @@ pub(crate) fn wire(
         loops.push(common.wire(around.around(control_loop), 1));
     }
     let collector = (options.enable_gc && on(&evenkeel_garbage_collector::ABOUT)).then(|| {
-        let control_loop = GarbageCollector::new(time_of(world));
-        common.wire(around.around(control_loop), options.gc_syncs)
+        let interlock = Arc::new(Interlock::new(options.gc_budgets.clone(), options.gc_holds, time_of(world)));
+        let control_loop = GarbageCollector::new(time_of(world)).with_interlock(interlock.clone());
+        (common.wire(around.around(control_loop), options.gc_syncs), interlock)
     });
     let queues = std::mem::take(&mut common.queues);
     let senders = std::mem::take(&mut common.senders);
@@ -185,15 +189,20 @@ pub(crate) fn wire(
         })
         .unzip();
     drivers.iter().for_each(|d| d.register(&cache));
-    let kinds = collector.as_ref().map(|wired| {
-        let about = wired.about;
-        let api = Api::new(world.client.clone(), about.client, common.pace.clone(), common.client_metrics.clone());
+    let (mut kinds, mut reporter) = (None, None);
+    if let Some((wired, interlock)) = collector {
+        let again = || {
+            let (all, queue, cache) = (wired.all.clone(), wired.queue.clone(), cache.clone());
+            Box::new(move || queue_all(&all, &queue, &cache))
+        };
+        let api = Api::new(world.client.clone(), wired.about.client, common.pace.clone(), common.client_metrics.clone());
         let watched = drivers.iter().map(|d| d.kind()).collect();
-        let (all, queue, known) = (wired.all.clone(), wired.queue.clone(), cache.clone());
-        Kinds::new(api, feed.clone(), cache.clone(), watched, common.registry, Box::new(move || queue_all(&all, &queue, &known)))
-    });
-    loops.extend(collector);
-    Wiring { cache, drivers, audits, loops, kinds, senders }
+        let notes = options.leader_elect.then(|| LeaseNotes::new(api.clone(), &options.lease_namespace, &options.lease_name));
+        kinds = Some(Kinds::new(api, feed.clone(), cache.clone(), watched, common.registry, again()));
+        reporter = Some(Reporter::new(interlock, notes, common.registry, again()));
+        loops.push(wired);
+    }
+    Wiring { cache, drivers, audits, loops, kinds, reporter, senders }
 }
 
 /// The clock that tells a loop how old its facts are.

@@ -2,6 +2,7 @@ use evenkeel_plan::{Event, FailureKind, Next, ObjectReference, Outcome, Plan, Re
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    interlock::Admission,
     plan::{Verdict, verdict},
     snapshot::Snapshot,
     standing::{Owner, Standing},
@@ -32,7 +33,12 @@ pub(crate) fn conclude(snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Tim
     };
     let about = || ObjectReference::to(object.kind, &object.meta);
     let misplaced = snap.owners.iter().filter(|o| o.elsewhere.is_some());
-    let events = misplaced.map(|owner| Event::warning(about(), "OwnerRefInvalidNamespace", misplaced_text(owner, snap))).collect();
+    let over = match &snap.admission {
+        Admission::Over(Some(text)) => Some(Event::warning(about(), "OverCollectionBudget", text.clone())),
+        Admission::Held(Some(text)) => Some(Event::warning(about(), "CollectionHeld", text.clone())),
+        _ => None,
+    };
+    let events = misplaced.map(|owner| Event::warning(about(), "OwnerRefInvalidNamespace", misplaced_text(owner, snap))).chain(over).collect();
     Report { next, events, ..Report::default() }
 }
 

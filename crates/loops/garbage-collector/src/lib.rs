@@ -7,9 +7,11 @@
 //!
 //! Start reading at `standing.rs` (what an owner is to its dependent), then `plan.rs`.
 
+mod budget;
 mod conclude;
 mod facts;
 pub mod imagined;
+mod interlock;
 mod plan;
 mod ring;
 mod snapshot;
@@ -17,14 +19,18 @@ mod standing;
 mod triggers;
 mod work;
 
+use std::sync::Arc;
+
 use evenkeel_api::{Key, Kind, NAMESPACES};
 use evenkeel_cache::{Change, Stores};
-use evenkeel_plan::{About, ControlLoop, LONGEST_RETRY, Outcome, Plan, Report, Trigger};
+use evenkeel_plan::{About, ControlLoop, Done, LONGEST_RETRY, Outcome, Plan, Report, Trigger, Write};
 use jiff::Timestamp;
 
 use crate::facts::Facts;
 pub use crate::{
+    budget::{Budget, BudgetError, Budgets, NEW_LEADER},
     facts::Clock,
+    interlock::{Admission, Batch, Interlock},
     snapshot::{Held, Snapshot},
     standing::{Owner, Standing},
     work::{key_of, object_of},
@@ -49,12 +55,19 @@ const BATCH: usize = 500;
 /// Takes objects away whose owners are gone.
 pub struct GarbageCollector {
     facts: Facts,
+    interlock: Arc<Interlock>,
 }
 
 impl GarbageCollector {
     /// A collector that knows nothing yet.
     pub fn new(clock: Clock) -> Self {
-        Self { facts: Facts::new(clock) }
+        let interlock = Arc::new(Interlock::new(Budgets::default(), false, clock.clone()));
+        Self { facts: Facts::new(clock), interlock }
+    }
+
+    /// With an interlock that somebody else looks at, too.
+    pub fn with_interlock(self, interlock: Arc<Interlock>) -> Self {
+        Self { interlock, ..self }
     }
 
     /// Number of owners that something is remembered about.
@@ -91,7 +104,9 @@ impl ControlLoop for GarbageCollector {
     }
 
     fn snapshot(&self, stores: &Stores, key: &Key) -> Snapshot {
-        snapshot::take(stores, key, &self.facts)
+        let mut snap = snapshot::take(stores, key, &self.facts);
+        snap.admission = self.interlock.admit(stores, &snap);
+        snap
     }
 
     fn plan(&self, snap: &Snapshot, now: Timestamp) -> Plan {
@@ -108,5 +123,9 @@ impl ControlLoop for GarbageCollector {
 
     fn remember(&self, snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) {
         facts::learn(&self.facts, snap, plan, outcome, now);
+        let deleted = plan.writes().zip(outcome.steps.iter().flatten()).filter(|(_, done)| matches!(done, Done::Written(_)));
+        for (write, _) in deleted.filter(|(write, _)| matches!(write, Write::Delete { .. })) {
+            self.interlock.spend(write.kind(), &snap.key);
+        }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     BATCH,
+    interlock::Admission,
     snapshot::{Dependents, Held, Object, Snapshot},
     standing::{Owner, Standing},
 };
@@ -14,7 +15,7 @@ use crate::{
 pub(crate) fn plan(snap: &Snapshot, _now: Timestamp) -> Plan {
     let Some(object) = &snap.object else { return Plan::default() };
     let steps = match verdict(snap) {
-        Verdict::Nothing | Verdict::Wait | Verdict::Undecided => Vec::new(),
+        Verdict::Nothing | Verdict::Wait | Verdict::Undecided | Verdict::Held => Vec::new(),
         Verdict::Ask => vec![looks(snap)],
         Verdict::Confirm => vec![vec![Write::Look { kind: object.kind, key: object.meta.key() }]],
         Verdict::LetGo => {
@@ -53,6 +54,8 @@ pub(crate) enum Verdict {
         /// Only in the version that the decision was made on.
         exactly: bool,
     },
+    /// It would be deleted, and is held by the interlock.
+    Held,
     /// Take its dependents' references and then the finalizer `orphan` away.
     Orphan,
     /// Take the finalizer `foregroundDeletion` away.
@@ -98,6 +101,9 @@ pub(crate) fn verdict(snap: &Snapshot) -> Verdict {
         Some(met) if met.uid == object.meta.uid && met.owners == object.meta.owners => false,
         Some(_) => return Verdict::Wait,
     };
+    if let Admission::Held(_) = snap.admission {
+        return Verdict::Held;
+    }
     Verdict::Delete { propagation: propagation(snap, &object.meta), exactly }
 }
 

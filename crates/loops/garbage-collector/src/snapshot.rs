@@ -6,6 +6,7 @@ use evenkeel_plan::PatchForm;
 
 use crate::{
     facts::Facts,
+    interlock::Admission,
     ring,
     standing::{self, Owner},
     work::{key_of, object_of},
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub met: Option<Meta>,
     /// How references of the object, or of its dependents, are taken away, by kind.
     pub forms: BTreeMap<Kind, PatchForm>,
+    /// Whether its deletion is within the budget.
+    pub admission: Admission,
     /// Kinds whose first list is under way: dependents may be missing.
     pub unlisted: usize,
 }
@@ -90,6 +93,7 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
         confirms: false,
         met: None,
         forms: BTreeMap::new(),
+        admission: Admission::default(),
         unlisted: stores.mapping().awaited.len() + usize::from(stores.mapping().is_empty()),
     };
     let Some((kind, at)) = object_of(stores, key) else { return snap };

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser, parser::ValueSource};
+use evenkeel_garbage_collector::Budgets;
 use evenkeel_election::{Timings, flag_errors};
 use jiff::SignedDuration;
 
@@ -36,6 +37,10 @@ pub struct Options {
     pub enable_gc: bool,
     /// `--concurrent-gc-syncs`.
     pub gc_syncs: usize,
+    /// `--gc-budget`.
+    pub gc_budgets: Budgets,
+    /// `--gc-hold-over-budget`.
+    pub gc_holds: bool,
     /// `--leader-elect`.
     pub leader_elect: bool,
     /// `--leader-elect-lease-duration`.
@@ -261,6 +266,13 @@ impl Values<'_> {
                 None
             }
         };
+        let gc_budgets = self.text("gc-budget").parse().unwrap_or_else(|error| {
+            wrong.push(format!("--gc-budget: {error}"));
+            Budgets::default()
+        });
+        if self.flag("gc-hold-over-budget") && !self.flag("leader-elect") {
+            wrong.push("--gc-hold-over-budget needs --leader-elect: what is held and released stands in the Lease".to_owned());
+        }
         let qps: f64 = self.text("kube-api-qps").parse().expect("checked before");
         if !wrong.is_empty() {
             return Err(FlagError::Invalid(wrong));
@@ -281,6 +293,8 @@ impl Values<'_> {
             terminated_pods: self.int("terminated-pod-gc-threshold"),
             enable_gc: self.flag("enable-garbage-collector"),
             gc_syncs: count("concurrent-gc-syncs"),
+            gc_budgets,
+            gc_holds: self.flag("gc-hold-over-budget"),
             leader_elect: self.flag("leader-elect"),
             lease_duration: lease,
             renew_deadline: renew,

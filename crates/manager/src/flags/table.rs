@@ -125,6 +125,8 @@ pub const FLAGS: &[Flag] = &[
     flag("endpoints", NotYet, Duration, "mirroring-endpointslice-updates-batch-period", "0s", "batching of mirrored slices"),
 
     flag("garbage collection", Full, Bool, "enable-garbage-collector", "true", "collect by owner references"),
+    flag("garbage collection", Full, List, "gc-budget", "1000/20%/1m", "[RESOURCE=]OBJECTS/PERCENT%/WINDOW: what may be collected of one kind before it is warned about; a fifth and a quarter of that in a leader's first five minutes"),
+    flag("garbage collection", Full, Bool, "gc-hold-over-budget", "false", "hold what is over --gc-budget until 'evenkeel gc release' lets it go"),
     flag("garbage collection", Full, Int, "terminated-pod-gc-threshold", "12500", "ended pods kept; 0: all of them"),
 
     flag("autoscaling", NotYet, Duration, "horizontal-pod-autoscaler-sync-period", "15s", "period"),
