@@ -24,8 +24,8 @@ pub trait AnyStore: Any + Send + Sync {
     fn count(&self) -> usize;
     /// Header of one object.
     fn header(&self, namespace: &str, name: &str) -> Option<Header<'_>>;
-    /// Headers of all objects that have an owner reference with this uid, by name.
-    fn dependents(&self, owner: &Uid) -> Vec<&Meta>;
+    /// Headers of all objects that have an owner reference with this uid, by name. Costs what is taken of it: there may be very many.
+    fn dependents<'s>(&'s self, owner: &Uid) -> Box<dyn Iterator<Item = &'s Meta> + 's>;
     /// Namespace and name of every object.
     fn keys(&self) -> Vec<Key>;
     /// Shows the header of every object about which there is something to say.
@@ -51,8 +51,8 @@ impl<T: Object> AnyStore for Store<T> {
     fn header(&self, namespace: &str, name: &str) -> Option<Header<'_>> {
         self.get(namespace, name).map(|o| Header::Full(o.meta()))
     }
-    fn dependents(&self, owner: &Uid) -> Vec<&Meta> {
-        self.owned_by(owner).map(|o| o.meta()).collect()
+    fn dependents<'s>(&'s self, owner: &Uid) -> Box<dyn Iterator<Item = &'s Meta> + 's> {
+        Box::new(self.owned_by(owner).map(|o| o.meta()))
     }
     fn keys(&self) -> Vec<Key> {
         self.iter().map(|o| o.meta().key()).collect()
@@ -130,7 +130,7 @@ impl Stores {
 
     /// Headers of all objects, of whatever kind, that have an owner reference with this uid.
     pub fn dependents<'s>(&'s self, owner: &'s Uid) -> impl Iterator<Item = (Kind, &'s Meta)> {
-        self.kinds().flat_map(move |(kind, store)| store.dependents(owner).into_iter().map(move |meta| (kind, meta)))
+        self.kinds().flat_map(move |(kind, store)| store.dependents(owner).map(move |meta| (kind, meta)))
     }
 
     /// All watched kinds.

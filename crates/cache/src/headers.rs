@@ -77,18 +77,40 @@ impl Headers {
     }
 
     fn insert(&mut self, object: Partial) {
-        let key = object.key();
-        let slot = match object {
-            Partial::Plain { uid, .. } => Slot::Plain(uid),
+        let (key, slot) = self.indexed(object);
+        self.namespaces.entry(key.namespace).or_default().insert(key.name, slot);
+        self.count += 1;
+    }
+
+    /// What is kept of an object, known to its owners.
+    fn indexed(&mut self, object: Partial) -> (Key, Slot) {
+        match object {
+            Partial::Plain { key, uid, .. } => (key, Slot::Plain(uid)),
             Partial::Full(meta) => {
+                let key = meta.key();
                 for owner in meta.owners.iter() {
                     self.by_owner.entry(owner.uid.clone()).or_default().insert(key.clone(), meta.clone());
                 }
-                Slot::Full(meta)
+                (key, Slot::Full(meta))
             }
-        };
-        self.namespaces.entry(key.namespace).or_default().insert(key.name, slot);
-        self.count += 1;
+        }
+    }
+
+    /// Takes the first list in, sorted and without a name twice. A map that is made of a sorted list is packed; one that grows name by name
+    /// stays half empty.
+    fn fill(&mut self, objects: Vec<Partial>) -> Vec<BeforeAfter<Partial>> {
+        let mut changes = Vec::new();
+        let mut namespaces: BTreeMap<Name, Vec<(Name, Slot)>> = BTreeMap::new();
+        for object in objects {
+            if let Partial::Full(_) = &object {
+                changes.push((None, Some(Arc::new(object.clone()))));
+            }
+            let (key, slot) = self.indexed(object);
+            namespaces.entry(key.namespace).or_default().push((key.name, slot));
+        }
+        self.count = namespaces.values().map(Vec::len).sum();
+        self.namespaces = namespaces.into_iter().map(|(namespace, names)| (namespace, names.into_iter().collect())).collect();
+        changes
     }
 
     /// Puts an object in the place of what is there under its name. Nothing is told where there was nothing to say before and is not now.
@@ -127,6 +149,9 @@ impl Headers {
         }
         let first = !self.synced;
         (self.version, self.synced) = (version, true);
+        if self.namespaces.is_empty() && objects.is_sorted_by(|a, b| a.key() < b.key()) {
+            return Ok(self.fill(objects));
+        }
         let mut changes = Vec::new();
         if !first {
             let listed: BTreeSet<Key> = objects.iter().map(Watched::key).collect();
@@ -174,8 +199,11 @@ impl AnyStore for Headers {
     fn header(&self, namespace: &str, name: &str) -> Option<Header<'_>> {
         self.slot(namespace, name).map(Slot::header)
     }
-    fn dependents(&self, owner: &Uid) -> Vec<&Meta> {
-        self.by_owner.get(owner).into_iter().flatten().map(|(_, meta)| &**meta).collect()
+    fn dependents<'s>(&'s self, owner: &Uid) -> Box<dyn Iterator<Item = &'s Meta> + 's> {
+        match self.by_owner.get(owner) {
+            Some(owned) => Box::new(owned.values().map(|meta| &**meta)),
+            None => Box::new(std::iter::empty()),
+        }
     }
     fn keys(&self) -> Vec<Key> {
         let keys = |(namespace, names): (&Name, &BTreeMap<Name, Slot>)| {
@@ -246,12 +274,12 @@ mod tests {
     fn dependents_are_found_by_the_uid_of_their_owner_and_follow_its_changes() {
         let mut store = Headers::default();
         store.fold(Entry::Replace { version: Version(9), objects: vec![object("b", "2", 6, owned("x"))] }).unwrap();
-        let names = |store: &Headers, owner: &str| store.dependents(&Uid::new(owner)).iter().map(|m| m.name.to_string()).collect::<Vec<_>>();
+        let names = |store: &Headers, owner: &str| store.dependents(&Uid::new(owner)).map(|m| m.name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(&store, "x"), ["b"]);
         store.fold(Entry::Put(object("b", "2", 10, owned("y")))).unwrap();
         assert_eq!((names(&store, "x"), names(&store, "y")), (vec![], vec!["b".to_owned()]));
         store.fold(Entry::Put(object("b", "2", 11, json!({})))).unwrap();
-        assert!(store.dependents(&Uid::new("y")).is_empty() && store.by_owner.is_empty());
+        assert!(names(&store, "y").is_empty() && store.by_owner.is_empty());
     }
 
     #[test]

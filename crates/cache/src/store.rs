@@ -130,7 +130,7 @@ impl<T: Object> Store<T> {
     }
 
     /// All objects that have an owner reference with this uid, by name.
-    pub fn owned_by(&self, owner: &Uid) -> impl Iterator<Item = &Arc<T>> {
+    pub fn owned_by<'s>(&'s self, owner: &Uid) -> impl Iterator<Item = &'s Arc<T>> + use<'s, T> {
         self.by_owner.get(owner).into_iter().flatten().map(|o| &o.0)
     }
 

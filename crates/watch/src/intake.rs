@@ -99,30 +99,51 @@ impl<T: Cached> Intake<T> {
 
 /// Objects of a list that is not complete yet.
 pub(crate) struct Gathered<T> {
-    /// In the order in which they came; `None`: gone again.
-    steps: Vec<(Key, Option<T>)>,
+    /// In the order in which they came.
+    steps: Vec<Step<T>>,
     unreadable: BTreeSet<Key>,
+    /// What the last step is about.
+    last: Option<Key>,
     /// Something came that may be about an object already here.
     late: bool,
 }
 
+/// An object came, or one is gone again. A list may have very many of these, so nothing is kept twice.
+enum Step<T> {
+    Put(T),
+    Gone(Key),
+}
+
+impl<T: Watched> Step<T> {
+    fn key(&self) -> Key {
+        match self {
+            Self::Put(object) => object.key(),
+            Self::Gone(key) => key.clone(),
+        }
+    }
+
+    fn object(&self) -> Option<&T> {
+        if let Self::Put(object) = self { Some(object) } else { None }
+    }
+}
+
 impl<T: Watched> Gathered<T> {
     pub(crate) fn new() -> Self {
-        Self { steps: Vec::new(), unreadable: BTreeSet::new(), late: false }
+        Self { steps: Vec::new(), unreadable: BTreeSet::new(), last: None, late: false }
     }
 
     pub(crate) fn put(&mut self, object: T) -> Result<(), Malformed> {
-        self.step(object.key(), Some(object))
+        self.step(object.key(), Step::Put(object))
     }
 
     pub(crate) fn delete(&mut self, key: Key) -> Result<(), Malformed> {
-        self.step(key, None)
+        self.step(key.clone(), Step::Gone(key))
     }
 
     /// An object that is there (or gone) and cannot be read.
     pub(crate) fn bad(&mut self, bad: Bad) -> Result<(), Malformed> {
         match bad.key {
-            Some(key) if bad.deleted => self.step(key, None),
+            Some(key) if bad.deleted => self.delete(key),
             Some(key) => {
                 self.unreadable.insert(key);
                 self.bounded()
@@ -131,13 +152,14 @@ impl<T: Watched> Gathered<T> {
         }
     }
 
-    fn step(&mut self, key: Key, object: Option<T>) -> Result<(), Malformed> {
+    fn step(&mut self, key: Key, step: Step<T>) -> Result<(), Malformed> {
         // Lists are ordered; only where one goes back may it repeat an object.
-        self.late |= self.steps.last().is_some_and(|(last, _)| *last >= key);
+        self.late |= self.last.as_ref().is_some_and(|last| *last >= key);
         if !self.unreadable.is_empty() {
             self.unreadable.remove(&key);
         }
-        self.steps.push((key, object));
+        self.last = Some(key);
+        self.steps.push(step);
         self.bounded()
     }
 
@@ -150,16 +172,17 @@ impl<T: Watched> Gathered<T> {
 
     /// The highest version among the objects.
     pub(crate) fn highest(&self) -> Version {
-        self.steps.iter().filter_map(|(_, object)| object.as_ref()).map(Watched::version).max().unwrap_or_default()
+        self.steps.iter().filter_map(Step::object).map(Watched::version).max().unwrap_or_default()
     }
 
     /// The last state of each object, and what was there but not readable.
     pub(crate) fn finish(mut self) -> (Vec<T>, BTreeSet<Key>) {
         if self.late {
             self.steps.reverse();
-            self.steps.sort_by(|a, b| a.0.cmp(&b.0));
-            self.steps.dedup_by(|earlier, last| earlier.0 == last.0);
+            self.steps.sort_by_key(Step::key);
+            self.steps.dedup_by(|earlier, last| earlier.key() == last.key());
         }
-        (self.steps.into_iter().filter_map(|(_, object)| object).collect(), self.unreadable)
+        let object = |step| if let Step::Put(object) = step { Some(object) } else { None };
+        (self.steps.into_iter().filter_map(object).collect(), self.unreadable)
     }
 }

@@ -79,11 +79,20 @@ impl Json {
 
 impl<T: Watched> Wire<T> for Json {
     fn accept_list(&self) -> &'static str {
-        if self.metadata_only { "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json" } else { WHOLE }
+        match (self.metadata_only, T::only()) {
+            (false, _) => WHOLE,
+            (true, Some(_)) => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+            // Contents that nobody reads are never asked for: they may be secret.
+            (true, None) => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        }
     }
 
     fn accept_watch(&self) -> &'static str {
-        if self.metadata_only { "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json" } else { WHOLE }
+        match (self.metadata_only, T::only()) {
+            (false, _) => WHOLE,
+            (true, Some(_)) => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+            (true, None) => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+        }
     }
 
     fn splitter(&self) -> Box<dyn FrameSplitter> {
@@ -162,5 +171,22 @@ pub(crate) fn oversized(start: &[u8], length: usize) -> Bad {
         version: field("resourceVersion").and_then(Version::parse),
         deleted: text.trim_start().starts_with("{\"type\":\"DELETED\""),
         why: format!("{length} bytes are too many"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_api::{Partial, Pod};
+
+    use super::*;
+
+    /// Headers of Secrets are watched without what is in them, also where a server would rather send it.
+    #[test]
+    fn contents_that_nobody_reads_are_never_asked_for() {
+        let headers = Json { metadata_only: true, ..Json::default() };
+        for accept in [Wire::<Partial>::accept_list(&headers), Wire::<Partial>::accept_watch(&headers)] {
+            assert!(accept.split(',').all(|form| form.contains("as=PartialObjectMetadata")), "{accept}");
+        }
+        assert_eq!(Wire::<Pod>::accept_list(&Json::default()), WHOLE);
     }
 }
