@@ -5,7 +5,9 @@ mod bad_input;
 mod bad_requests;
 mod black_box;
 mod corpus;
+mod interlock;
 mod killed;
+mod managed;
 mod process;
 mod raw;
 mod tap;
@@ -36,7 +38,7 @@ fn stories() -> Vec<Story> {
     let choice = Choice { loops, ..Choice::default() };
     let mut stories = read_stories(&data("behaviours.jsonl")).expect("the recorded behaviours can be read");
     stories.retain(|story| choice.takes(story));
-    assert_eq!(stories.len(), 109, "behaviours went missing");
+    assert_eq!(stories.len(), 172, "behaviours went missing");
     stories
 }
 

@@ -1,72 +1,19 @@
 //! The whole manager in this process and in virtual time, behind a tap. Scenarios 20, 25, 26 and 31 of manager 16, the audit, and metrics that
 //! need a server behind them.
 
-use std::{sync::Arc, time::Duration};
-
 use evenkeel_devcluster::api::PatchType;
-use evenkeel_manager::{Options, RunError, World, run};
-use evenkeel_tests::recorded::virtual_time::{TokioClock, in_virtual_time, zero};
+use evenkeel_tests::recorded::virtual_time::in_virtual_time;
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::time::sleep;
 
 use crate::{
-    process::{free_port, page, value},
+    managed::{SEC, manage, page_of, tap, until},
+    process::value,
     tap::{Fate, Tap},
 };
 
-const SEC: Duration = Duration::from_secs(1);
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const SETS: &str = "/apis/apps/v1/namespaces/default/replicasets";
-
-/// A manager that runs.
-struct Manager {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Result<(), RunError>>,
-    port: u16,
-}
-
-fn tap() -> (Tap, TokioClock) {
-    let clock = TokioClock::starting_at(zero());
-    (Tap::new(Arc::new(clock)), clock)
-}
-
-fn manage(tap: &Tap, clock: TokioClock, identity: &str) -> Manager {
-    let port = free_port();
-    let draws = std::sync::atomic::AtomicU64::new(u64::from(port));
-    let client = tap.client();
-    let world = World {
-        lease_client: client.clone(),
-        client,
-        host: "in-process".to_owned(),
-        clock: Arc::new(clock),
-        chance: Arc::new(move || draws.fetch_add(0x9e37_79b9_7f4a_7c15, std::sync::atomic::Ordering::Relaxed)),
-    };
-    let options = Options { secure_port: Some(port), identity: Some(identity.to_owned()), ..Options::default() };
-    let (stop, stopped) = watch::channel(false);
-    Manager { stop, task: tokio::spawn(run(options, world, stopped)), port }
-}
-
-impl Manager {
-    /// Stops it; how it ended, and after how long.
-    async fn end(self) -> (Result<(), RunError>, Duration) {
-        let start = Instant::now();
-        self.stop.send_replace(true);
-        (self.task.await.expect("no panic"), start.elapsed())
-    }
-}
-
-/// Waits in virtual time.
-async fn until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + limit;
-    while !holds() && Instant::now() < end {
-        sleep(SEC / 10).await;
-    }
-    holds()
-}
 
 fn template(app: &str) -> Value {
     json!({"metadata": {"labels": {"app": app}}, "spec": {"containers": [{"name": "c", "image": "app:1"}]}})
@@ -84,14 +31,6 @@ fn pods(tap: &Tap, app: &str) -> Vec<Value> {
 
 fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
-}
-
-/// A page, read in real time: a socket knows no virtual one.
-async fn page_of(manager: &Manager, path: &str) -> (u16, String) {
-    tokio::time::resume();
-    let page = page(manager.port, path).await;
-    tokio::time::pause();
-    page
 }
 
 /// reliability D-6, F8: the audit runs in every manager, for every kind.

@@ -88,7 +88,15 @@ impl Api {
     /// See [`Api::get`].
     pub fn delete_now(&self, path: &str, uid: &str) -> Result<Value, Refused> {
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "preconditions": {"uid": uid}});
-        self.send(Method::DELETE, path, Some("application/json"), encoded(&options))
+        self.delete(path, &options)
+    }
+
+    /// Deletes the object at `path` as these `DeleteOptions` say.
+    ///
+    /// # Errors
+    /// See [`Api::get`].
+    pub fn delete(&self, path: &str, options: &Value) -> Result<Value, Refused> {
+        self.send(Method::DELETE, path, Some("application/json"), encoded(options))
     }
 
     /// Opens a watch; `path` carries the query, `watch=true` included.

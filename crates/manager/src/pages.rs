@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, RwLock};
 
+use evenkeel_api::Uid;
 use evenkeel_cache::Cache;
 use evenkeel_election::{Handle, State};
-use evenkeel_serve::{CertificateSource, Checks, Endpoint, Metrics, ServeOptions, Server, TlsVersion, listen};
+use evenkeel_serve::{CertificateSource, Checks, DebugPage, Endpoint, Metrics, ServeOptions, Server, TlsVersion, listen};
 use evenkeel_watch::Driver;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -58,11 +59,23 @@ pub(crate) async fn open(
     let controllers = loops.iter().map(|wired| wired.about.name).collect();
     tokio::spawn(controllers_while_leading(handle.state(), checks.clone(), controllers));
 
+    let collects = loops.iter().any(|wired| std::ptr::eq(wired.about, &evenkeel_garbage_collector::ABOUT));
+    let debug = if collects { vec![graph(handle.state(), cache.clone())] } else { Vec::new() };
     let serve = ServeOptions { certificate, min_tls: TlsVersion::default(), metrics_open: false };
     let server =
-        Server::start(listener, &serve, checks, Metrics::new(Arc::new(RwLock::new(registry)))).await.map_err(|e| crate::run::causes(&e))?;
+        Server::start(listener, &serve, checks, Metrics::new(Arc::new(RwLock::new(registry))), debug).await.map_err(|e| crate::run::causes(&e))?;
     info!(address = %server.address(), "serving health and metrics");
     Ok(Pages(Some(server)))
+}
+
+/// The leader's graph of owners and dependents (garbage-collection A15).
+fn graph(state: watch::Receiver<State>, cache: Arc<Cache>) -> DebugPage {
+    let make = move |of: &dyn Fn(&str) -> Vec<String>| {
+        let leads = matches!(*state.borrow(), State::Leading { .. });
+        let uids: Vec<Uid> = of("uid").iter().map(|uid| Uid::new(uid)).collect();
+        leads.then(|| evenkeel_garbage_collector::dot(&cache.read(), &uids))
+    };
+    DebugPage { path: "/debug/controllers/garbage-collector-controller/graph", content_type: "text/vnd.graphviz", make: Box::new(make) }
 }
 
 /// Why a kind is not current; `None` when it is.

@@ -20,4 +20,5 @@ mod server;
 pub use certificate::{CertificateSource, TlsVersion};
 pub use checks::{Checks, Endpoint};
 pub use exposition::Metrics;
+pub use pages::DebugPage;
 pub use server::{ServeError, ServeOptions, Server, listen};

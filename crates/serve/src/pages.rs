@@ -1,6 +1,6 @@
 //! What each path answers (manager 9.2).
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -15,8 +15,27 @@ use crate::{Checks, Endpoint, Metrics};
 pub(crate) struct Pages {
     pub(crate) checks: Checks,
     pub(crate) metrics: Metrics,
-    /// Whether `/metrics` is open to everybody.
+    /// Pages that show what the process knows, by path.
+    pub(crate) debug: Arc<[DebugPage]>,
+    /// Whether metrics and debug pages are open to everybody.
     pub(crate) metrics_open: bool,
+}
+
+/// A page that shows what the process knows.
+pub struct DebugPage {
+    /// Where it is.
+    pub path: &'static str,
+    /// What it is.
+    pub content_type: &'static str,
+    /// Makes it, for the values of a query's parameter; `None`: there is nothing to show in this process now.
+    #[allow(clippy::type_complexity, reason = "said once")]
+    pub make: Box<dyn Fn(&dyn Fn(&str) -> Vec<String>) -> Option<String> + Send + Sync>,
+}
+
+impl std::fmt::Debug for DebugPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DebugPage").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl Pages {
@@ -30,6 +49,9 @@ impl Pages {
         let query = request.uri().query().unwrap_or_default();
         if path == "/metrics" {
             return self.metrics(request);
+        }
+        if let Some(page) = self.debug.iter().find(|page| page.path == path) {
+            return self.debug(page, query);
         }
         for endpoint in Endpoint::ALL {
             match path.strip_prefix('/').and_then(|path| path.strip_prefix(endpoint.name())) {
@@ -91,12 +113,23 @@ impl Pages {
         }
     }
 
+    fn debug(&self, page: &DebugPage, query: &str) -> Response<Full<Bytes>> {
+        if !self.metrics_open {
+            return forbidden("debug pages");
+        }
+        match (page.make)(&|key| values(query, key)) {
+            Some(text) => {
+                let mut response = plain(StatusCode::OK, text);
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+                response
+            }
+            None => plain(StatusCode::NOT_FOUND, "404 page not found\n"),
+        }
+    }
+
     fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if !self.metrics_open {
-            return plain(
-                StatusCode::FORBIDDEN,
-                "forbidden: metrics are served on loopback addresses only, unless they are opened explicitly\n",
-            );
+            return forbidden("metrics");
         }
         let accept = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
         let format = Format::for_accept(&accept);
@@ -112,6 +145,11 @@ impl Pages {
             }
         }
     }
+}
+
+fn forbidden(what: &str) -> Response<Full<Bytes>> {
+    let text = format!("forbidden: {what} are served on loopback addresses only, unless they are opened explicitly\n");
+    plain(StatusCode::FORBIDDEN, text)
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {

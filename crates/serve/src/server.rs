@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::certificate::Certificate;
-use crate::pages::Pages;
+use crate::pages::{DebugPage, Pages};
 use crate::{CertificateSource, Checks, Metrics, TlsVersion};
 
 /// Most connections at once. One more closes the oldest, so that idle or hostile clients cannot keep a probe out.
@@ -71,7 +71,7 @@ pub struct ServeOptions {
     pub certificate: CertificateSource,
     /// Oldest version of TLS that is spoken.
     pub min_tls: TlsVersion,
-    /// Opens `/metrics` to everybody, on other addresses than loopback ones too.
+    /// Opens `/metrics` and debug pages to everybody, on other addresses than loopback ones too.
     pub metrics_open: bool,
 }
 
@@ -93,13 +93,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves these checks and metrics on an open port.
-    pub async fn start(listener: TcpListener, options: &ServeOptions, checks: Checks, metrics: Metrics) -> Result<Self, ServeError> {
+    /// Serves these checks, metrics and debug pages on an open port.
+    pub async fn start(
+        listener: TcpListener,
+        options: &ServeOptions,
+        checks: Checks,
+        metrics: Metrics,
+        debug: Vec<DebugPage>,
+    ) -> Result<Self, ServeError> {
         let address = listener.local_addr().map_err(|error| ServeError::Tls { why: error.to_string() })?;
         let certificate = Arc::new(Certificate::load(&options.certificate).await?);
         let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config(options.min_tls)?));
         let metrics_open = options.metrics_open || address.ip().to_canonical().is_loopback();
-        let pages = Arc::new(Pages { checks, metrics, metrics_open });
+        let pages = Arc::new(Pages { checks, metrics, debug: debug.into(), metrics_open });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, Port { acceptor, certificate, pages, stopped }));
         Ok(Self { address, stop, accepting })

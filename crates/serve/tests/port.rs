@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use evenkeel_serve::{CertificateSource, Checks, Endpoint, Metrics, ServeError, ServeOptions, Server, TlsVersion, listen};
+use evenkeel_serve::{CertificateSource, Checks, DebugPage, Endpoint, Metrics, ServeError, ServeOptions, Server, TlsVersion, listen};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -44,7 +44,9 @@ async fn port(name: &str, bind: IpAddr, change: impl FnOnce(&mut ServeOptions)) 
     change(&mut options);
     let listener = TcpListener::bind((bind, 0)).await.unwrap();
     let (checks, metrics) = (Checks::default(), Metrics::new(Arc::new(RwLock::new(Registry::default()))));
-    let server = Server::start(listener, &options, checks.clone(), metrics.clone()).await.unwrap();
+    let shown = |of: &dyn Fn(&str) -> Vec<String>| Some(of("uid").join("+")).filter(|text| !text.is_empty());
+    let debug = vec![DebugPage { path: "/debug/picture", content_type: "text/vnd.graphviz", make: Box::new(shown) }];
+    let server = Server::start(listener, &options, checks.clone(), metrics.clone(), debug).await.unwrap();
     Port { server, dir, checks, metrics }
 }
 
@@ -190,8 +192,18 @@ async fn metrics_are_written_as_the_client_asks_and_brought_up_to_date_before() 
 async fn an_anonymous_caller_reads_health_and_on_a_reachable_address_no_metrics() {
     let reachable = port("reachable", Ipv4Addr::UNSPECIFIED.into(), |_| {}).await;
     assert_eq!((reachable.get("/healthz").await.0, reachable.get("/metrics").await.0), (200, 403));
+    assert_eq!(reachable.get("/debug/picture?uid=a").await.0, 403);
     let opened = port("opened", Ipv4Addr::UNSPECIFIED.into(), |options| options.metrics_open = true).await;
     assert_eq!(opened.get("/metrics").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_debug_page_shows_what_is_asked_for_and_is_absent_where_there_is_nothing() {
+    let port = local("debug").await;
+    let page = ask(port.server.address(), &port.pem(), "/debug/picture?uid=a&uid=b%2Fc", "").await;
+    assert_eq!((page.status, page.body.as_str()), (200, "a+b/c"));
+    assert!(page.head.contains("content-type: text/vnd.graphviz"), "{}", page.head);
+    assert_eq!((port.get("/debug/picture").await.0, port.get("/debug/pictures?uid=a").await.0), (404, 404));
 }
 
 fn signed(dir: &Path) -> Vec<u8> {
@@ -243,7 +255,7 @@ async fn a_self_signed_certificate_is_kept_in_the_folder_and_used_again() {
         min_tls: TlsVersion::Tls12,
         metrics_open: false,
     };
-    let again = Server::start(listener, &options, Checks::default(), Metrics::default()).await.unwrap();
+    let again = Server::start(listener, &options, Checks::default(), Metrics::default(), Vec::new()).await.unwrap();
     assert_eq!(ask(again.address(), &pem, "/healthz", "").await.status, 200);
 }
 
@@ -255,7 +267,7 @@ async fn a_self_signed_certificate_in_memory_needs_no_folder() {
         min_tls: TlsVersion::Tls12,
         metrics_open: false,
     };
-    let server = Server::start(listener, &options, Checks::default(), Metrics::default()).await.unwrap();
+    let server = Server::start(listener, &options, Checks::default(), Metrics::default(), Vec::new()).await.unwrap();
     let other = local("memory").await;
     let error = connect(server.address(), &other.pem()).await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "it is a certificate of its own: {error}");
@@ -287,7 +299,7 @@ async fn bad_certificate_files_are_named_at_start() {
             min_tls: TlsVersion::Tls12,
             metrics_open: false,
         };
-        let error = Server::start(listener, &options, Checks::default(), Metrics::default()).await.unwrap_err().to_string();
+        let error = Server::start(listener, &options, Checks::default(), Metrics::default(), Vec::new()).await.unwrap_err().to_string();
         assert!(error.contains("tls.crt") && error.contains(why), "{error}");
     }
     // A key that belongs to another certificate.
@@ -301,7 +313,7 @@ async fn bad_certificate_files_are_named_at_start() {
         min_tls: TlsVersion::Tls12,
         metrics_open: false,
     };
-    assert!(matches!(Server::start(listener, &options, Checks::default(), Metrics::default()).await, Err(ServeError::Certificate { .. })));
+    assert!(matches!(Server::start(listener, &options, Checks::default(), Metrics::default(), Vec::new()).await, Err(ServeError::Certificate { .. })));
 }
 
 /// manager 16.5, the port's part.

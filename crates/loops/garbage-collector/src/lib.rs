@@ -11,12 +11,16 @@ mod budget;
 mod conclude;
 mod facts;
 pub mod imagined;
+mod graph;
 mod interlock;
 mod plan;
+mod recent;
 mod ring;
 mod snapshot;
 mod standing;
+mod telling;
 mod triggers;
+pub mod what_if;
 mod work;
 
 use std::sync::Arc;
@@ -30,6 +34,7 @@ use crate::facts::Facts;
 pub use crate::{
     budget::{Budget, BudgetError, Budgets, NEW_LEADER},
     facts::Clock,
+    graph::dot,
     interlock::{Admission, Batch, Interlock},
     snapshot::{Held, Snapshot},
     standing::{Owner, Standing},

@@ -1,8 +1,9 @@
 //! The hands-on story: what a person does with a cluster, in order, each step with what must be seen.
 //!
-//! The steps here are those about Deployments, ReplicaSets and the manager itself; their numbers are those of the whole walk.
+//! The steps here are those about Deployments, ReplicaSets, collection and the manager itself; their numbers are those of the whole walk.
 
 mod basics;
+mod collection;
 mod commands;
 mod managers;
 mod rollouts;
@@ -29,7 +30,7 @@ const PATIENT: Duration = Duration::from_secs(60);
 const IMPATIENT: Duration = Duration::from_secs(1);
 
 /// The steps: number in the walk, and what the person does.
-pub const STEPS: [(u32, &str); 19] = [
+pub const STEPS: [(u32, &str); 22] = [
     (1, "apply the guestbook"),
     (2, "describe everything"),
     (3, "rollout status"),
@@ -47,8 +48,11 @@ pub const STEPS: [(u32, &str); 19] = [
     (15, "a template that never becomes Ready"),
     (16, "set image, scale, edit, patch, label, annotate, diff, server-side apply, prune"),
     (17, "kubectl wait"),
+    (28, "delete a Deployment: background, orphan, foreground"),
+    (29, "a ConfigMap of a custom resource, owners elsewhere"),
     (30, "a foreign finalizer"),
     (31, "two managers, SIGTERM and SIGKILL"),
+    (32, "delete the guestbook, and a namespace with everything in it"),
 ];
 
 /// What the story is told with.
@@ -137,8 +141,11 @@ impl Stage {
             15 => self.never_ready().await,
             16 => self.commands().await,
             17 => self.wait_for_things().await,
+            28 => self.three_cascades().await,
+            29 => self.owned_by_a_custom_resource().await,
             30 => self.foreign_finalizer().await,
             31 => self.two_managers().await,
+            32 => self.delete_the_guestbook().await,
             other => Err(Broken(format!("no such step: {other}"))),
         }
     }

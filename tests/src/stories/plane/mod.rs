@@ -16,6 +16,10 @@ use super::program::{built, stop};
 use super::wait::eventually;
 use crate::recorded::Broken;
 
+/// The loops that evenkeel has, for another manager in its place.
+const LOOPS: &str = "deployment-controller,replicaset-controller,replicationcontroller-controller,garbage-collector-controller,\
+                     namespace-controller,pod-garbage-collector-controller";
+
 /// How long a server may take to be there.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
@@ -62,6 +66,8 @@ pub struct Plane {
     programs: Vec<Child>,
     /// evenkeel as a process of its own; in the local control plane it runs inside.
     manager: Option<Child>,
+    /// Whether it was stopped for a story that brings its own.
+    paused: bool,
     nodes: Option<JoinHandle<()>>,
 }
 
@@ -78,6 +84,7 @@ impl Plane {
             kubeconfig: folder.join("kubeconfig"),
             programs: Vec::new(),
             manager: None,
+            paused: false,
             nodes: None,
         };
         match place {
@@ -121,8 +128,20 @@ impl Plane {
         }
         if let Some(manager) = self.manager.take() {
             stop(manager).await;
+            self.paused = true;
         }
         Ok(None)
+    }
+
+    /// Starts the manager again that [`Plane::without_manager`] stopped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn resume(&mut self, folder: &Path) -> Result<(), Broken> {
+        if std::mem::take(&mut self.paused) {
+            self.manager = Some(self.manager(folder, "manager-resumed")?);
+        }
+        Ok(())
     }
 
     /// Starts a manager against this server, with stock timings; its Lease is the one that managers share.
@@ -135,7 +154,7 @@ impl Plane {
             // Loops that evenkeel does not have would find the simulated nodes lacking.
             Some(program) => {
                 let mut command = Command::new(program);
-                command.arg("--controllers=deployment-controller,replicaset-controller,replicationcontroller-controller");
+                command.arg(format!("--controllers={LOOPS}"));
                 command
             }
         };
