@@ -19,7 +19,7 @@ fn waits(meta: &Meta) -> bool {
 }
 
 /// Dependents that block an owner: by coordinates, so that nobody in another namespace can hold it up (A17.12).
-fn blockers<'s>(stores: &'s Stores, kind: Kind, owner: &'s Meta) -> impl Iterator<Item = (Kind, &'s Meta)> {
+pub(crate) fn blockers<'s>(stores: &'s Stores, kind: Kind, owner: &'s Meta) -> impl Iterator<Item = (Kind, &'s Meta)> {
     stores.dependents(&owner.uid).filter(move |(_, dependent)| {
         let reachable = !kind.namespaced || dependent.namespace == owner.namespace;
         let means = |r: &&evenkeel_api::OwnerReference| r.uid == owner.uid && *r.kind == *kind.kind && r.name == owner.name;

@@ -1,0 +1,201 @@
+//! What would follow if an object were deleted: the loop itself, at work on a copy of what the cache shows.
+//!
+//! What is concerned (the object, all that depends on it, and the owners of those) is copied onto an [imagined server](crate::imagined);
+//! there the object is deleted, and the loop's own rules run until nothing moves. So there is no second set of rules that could say
+//! something else than what then happens. What other loops would do is not asked: a pod of a ReplicaSet goes, and the one that takes its
+//! place is not told of.
+
+mod play;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_api::{FOREGROUND, Key, Kind, Name, ORPHAN, OwnerReference, Uid};
+use evenkeel_cache::Stores;
+use evenkeel_plan::{ControlLoop, Propagation};
+
+use crate::{
+    Standing, imagined, key_of, ring,
+    what_if::play::{Below, Play},
+};
+
+/// What would become of an object and of all that depends on it.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// How the object would be deleted: as was asked, or as the server does it by default (garbage-collection A1).
+    pub propagation: Propagation,
+    /// The object, and below each the objects that depend on it: each object once, under the owner that is nearest to the first.
+    pub nodes: Vec<Node>,
+    /// There was no end after very many passes: what is said is how far it went.
+    pub unfinished: bool,
+}
+
+/// One object of a [`Tree`].
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace and name.
+    pub key: Key,
+    /// Its uid.
+    pub uid: Uid,
+    /// How far below the object that is deleted: 0 for that one.
+    pub depth: usize,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Owners that it had before and names no longer in the end. Of what goes: none.
+    pub loses: Vec<OwnerReference>,
+    /// Owners that it has in the end. Of what goes: none.
+    pub keeps: Vec<OwnerReference>,
+    /// Who makes objects such as this one, and may put another in its place.
+    pub controller: Option<OwnerReference>,
+}
+
+/// What becomes of an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// It goes.
+    Goes {
+        /// When, as far as the owner above it is concerned.
+        when: When,
+        /// What becomes of its own dependents.
+        with: With,
+    },
+    /// It stays, or is not gone when nothing moves any more.
+    Stays {
+        /// Whether it is being deleted then.
+        deleting: bool,
+        /// What keeps it.
+        why: Vec<Why>,
+    },
+}
+
+/// When an object goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    /// It is the one that is deleted, or what is above it in the tree stays.
+    ByItself,
+    /// It is on its way already.
+    Already,
+    /// The owner waits for it.
+    BeforeOwner,
+    /// Because the owner is gone.
+    AfterOwner,
+}
+
+/// What becomes of the dependents of an object that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum With {
+    /// Nothing depends on it, or what does is collected later.
+    Nothing,
+    /// They are to go before it.
+    DependentsFirst,
+    /// They are let go of.
+    DependentsLetGo,
+}
+
+/// What keeps an object. Objects are named as `plural.group/name`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// An owner that stays.
+    Owner(String),
+    /// An owner that nobody can tell anything about without asking the server: its kind is not listed.
+    NotKnown(String),
+    /// Nobody serves this kind of owner: `apiVersion kind name` (garbage-collection A8.2).
+    NotServed(String),
+    /// It is in no namespace, and the kind of this owner is: never looked up (garbage-collection A12).
+    OutOfScope(String),
+    /// Nobody owns it.
+    NoOwner,
+    /// A finalizer that is not the collector's.
+    Finalizer(Name),
+    /// It waits for this dependent to go first.
+    WaitsFor(String),
+}
+
+/// What would follow if an object were deleted. `None`: there is no such object.
+///
+/// `propagation`: `None` for a DELETE that does not say. Kinds that the stores do not show, or whose first list is not in, count as not known:
+/// no owner of such a kind is taken to be gone. A pod goes at once there, where a real one that has a node goes after its grace period.
+pub fn if_deleted(stores: &Stores, kind: Kind, key: &Key, propagation: Option<Propagation>) -> Option<Tree> {
+    let below = play::below(stores, kind, key);
+    let root = below.first()?;
+    let propagation = propagation.unwrap_or_else(|| imagined::by_default(kind, &root.meta));
+    let mut play = Play::new(stores, &below);
+    play.how.insert((kind, key.clone()), propagation);
+    play.delete(kind, key, propagation);
+    let unfinished = !play.run();
+    let owners: BTreeSet<&Uid> = below.iter().flat_map(|object| object.meta.owners.iter().map(|owner| &owner.uid)).collect();
+    let nodes = in_order(&below).into_iter().map(|(at, depth)| node(&play, &below, at, depth, &owners)).collect();
+    Some(Tree { propagation, nodes, unfinished })
+}
+
+/// Places in `below`, every object before what is under it, and how deep each is.
+fn in_order(below: &[Below]) -> Vec<(usize, usize)> {
+    let mut children: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (at, object) in below.iter().enumerate() {
+        if let Some(parent) = object.parent {
+            children.entry(parent).or_default().push(at);
+        }
+    }
+    let mut out = Vec::with_capacity(below.len());
+    let mut open = vec![(0, 0)];
+    while let Some((at, depth)) = open.pop() {
+        out.push((at, depth));
+        open.extend(children.get(&at).into_iter().flatten().rev().map(|child| (*child, depth + 1)));
+    }
+    out
+}
+
+/// What became of the object at `at`; `owners`: whoever is an owner of any.
+fn node(play: &Play, below: &[Below], at: usize, depth: usize, owners: &BTreeSet<&Uid>) -> Node {
+    let Below { kind, meta, parent } = &below[at];
+    let place = (*kind, meta.key());
+    let controller = meta.controller().cloned();
+    let node = |fate, loses, keeps| Node { kind, key: meta.key(), uid: meta.uid.clone(), depth, fate, loses, keeps, controller };
+    let Some(left) = play.server.get(kind, &place.1) else {
+        let owner = parent.map(|parent| (below[parent].kind, below[parent].meta.key()));
+        let when = match owner.map(|owner| play.went.get(&owner)) {
+            _ if meta.deleting.is_some() => When::Already,
+            None | Some(None) => When::ByItself,
+            Some(owner) if owner > play.went.get(&place) => When::BeforeOwner,
+            Some(_) => When::AfterOwner,
+        };
+        let owns = owners.contains(&meta.uid);
+        let with = match play.how.get(&place) {
+            Some(Propagation::Foreground) if owns => With::DependentsFirst,
+            Some(Propagation::Orphan) if owns => With::DependentsLetGo,
+            _ => With::Nothing,
+        };
+        return node(Fate::Goes { when, with }, Vec::new(), Vec::new());
+    };
+    let loses = meta.owners.iter().filter(|owner| !left.owners.contains(owner)).cloned().collect();
+    let fate = Fate::Stays { deleting: left.deleting.is_some(), why: why(play, *kind, &place.1) };
+    node(fate, loses, left.owners.to_vec())
+}
+
+/// What keeps an object that is there when nothing moves any more.
+fn why(play: &Play, kind: Kind, key: &Key) -> Vec<Why> {
+    let stores = play.cache.read();
+    let snap = play.collector.snapshot(&stores, &key_of(kind, key));
+    let Some(object) = &snap.object else { return vec![Why::NoOwner] };
+    let meta = &object.meta;
+    if meta.deleting.is_some() {
+        let others = meta.finalizers.iter().filter(|f| ***f != *FOREGROUND && ***f != *ORPHAN).cloned().map(Why::Finalizer);
+        let waits = meta.held_by(FOREGROUND).then(|| ring::blockers(&stores, kind, meta)).into_iter().flatten();
+        return others.chain(waits.map(|(kind, meta)| Why::WaitsFor(words::named(kind, &meta.key(), &key.namespace)))).collect();
+    }
+    let reason = |owner: &crate::Owner| {
+        let reference = &owner.reference;
+        let name = words::owner(&stores, reference);
+        match owner.standing {
+            Standing::Stays | Standing::StaysUnwatched => Some(Why::Owner(name)),
+            Standing::Ask(..) | Standing::Asked | Standing::Awaited => Some(Why::NotKnown(name)),
+            Standing::Unknown => Some(Why::NotServed(format!("{} {} {}", reference.api_version, reference.kind, reference.name))),
+            Standing::OutOfScope => Some(Why::OutOfScope(name)),
+            Standing::Gone | Standing::Waits => None,
+        }
+    };
+    let why: Vec<Why> = snap.owners.iter().filter_map(reason).collect();
+    if why.is_empty() { vec![Why::NoOwner] } else { why }
+}
