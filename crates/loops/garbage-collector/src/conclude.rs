@@ -1,4 +1,4 @@
-use evenkeel_plan::{Event, FailureKind, Next, ObjectReference, Outcome, Plan, Report};
+use evenkeel_plan::{Event, Next, ObjectReference, Outcome, Plan, Report};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -6,54 +6,54 @@ use crate::{
     plan::{Verdict, verdict},
     snapshot::Snapshot,
     standing::{Owner, Standing},
+    telling,
 };
 
 /// When to look again at what will come by itself.
 const SOON: SignedDuration = SignedDuration::from_millis(50);
 
+/// The same, when it has not come for long.
+const SELDOM: SignedDuration = SignedDuration::from_secs(5);
+
+/// Most owners that an explanation names.
+const NAMED: usize = 10;
+
 pub(crate) fn conclude(snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report {
     let Some(object) = &snap.object else { return Report::default() };
     let verdict = verdict(snap);
-    // Gone already, or another life: what was wanted, or nobody's business.
-    let failure = outcome.failures().find(|f| f.kind != FailureKind::NotFound);
-    let next = match (&verdict, failure) {
+    let at = |time: Timestamp, wait: SignedDuration| Next::At(time.saturating_add(wait).unwrap_or(now));
+    let next = match (&verdict, outcome.first_failure()) {
+        // What is gone, too, is known when the cache shows it: that a path is not there says nothing about objects (A17.18).
         (_, Some(failure)) => Next::Retry(failure.message.clone()),
         (Verdict::Ask | Verdict::Confirm, None) => Next::Again,
-        (Verdict::Wait, None) => Next::At(now.checked_add(SOON).unwrap_or(now)),
+        // As long again as it has taken: there may be very many who wait for the same answer.
+        (Verdict::Wait, None) => {
+            let taken = snap.asked_since.map_or(SOON, |since| now.duration_since(since));
+            at(now, taken.clamp(SOON, SELDOM))
+        }
         // Never given up: its kind may come.
-        (Verdict::Undecided, None) if undecided(snap, Standing::Unknown) => Next::Retry("an owner's kind is not served".to_owned()),
+        (Verdict::Undecided, None) if any(snap, Standing::Unknown) => Next::Retry("an owner's kind is not served".to_owned()),
+        // It is never decided; only to say so is still to be done.
+        (Verdict::Undecided, None) if telling::will_tell(snap, now) => Next::Retry("an owner would have to be in a namespace".to_owned()),
         // The cache will not tell when this owner goes, so it is asked about again, ever more rarely.
-        (Verdict::Nothing | Verdict::LetGo, None) if undecided(snap, Standing::StaysUnwatched) => {
+        (Verdict::Nothing | Verdict::LetGo, None) if any(snap, Standing::StaysUnwatched) => {
             Next::Retry("an owner is not watched".to_owned())
         }
-        // Dependents that were gone already have to leave the cache first.
-        (Verdict::Orphan, None) if !outcome.all_done() => Next::At(now.checked_add(SOON).unwrap_or(now)),
         (Verdict::Orphan, None) if plan.writes().count() > 0 => Next::Again,
         _ => Next::OnChange,
     };
     let about = || ObjectReference::to(object.kind, &object.meta);
-    let misplaced = snap.owners.iter().filter(|o| o.elsewhere.is_some());
     let over = match &snap.admission {
         Admission::Over(Some(text)) => Some(Event::warning(about(), "OverCollectionBudget", text.clone())),
         Admission::Held(Some(text)) => Some(Event::warning(about(), "CollectionHeld", text.clone())),
         _ => None,
     };
-    let events = misplaced.map(|owner| Event::warning(about(), "OwnerRefInvalidNamespace", misplaced_text(owner, snap))).chain(over).collect();
+    let events = telling::events(snap, now).into_iter().chain(over).collect();
     Report { next, events, ..Report::default() }
 }
 
-fn undecided(snap: &Snapshot, standing: Standing) -> bool {
+fn any(snap: &Snapshot, standing: Standing) -> bool {
     snap.owners.iter().any(|o| o.standing == standing)
-}
-
-/// Upstream's words (garbage-collection A15).
-fn misplaced_text(owner: &Owner, snap: &Snapshot) -> String {
-    let namespace = snap.object.as_ref().map(|o| &*o.meta.namespace).unwrap_or_default();
-    let r = &owner.reference;
-    format!(
-        "ownerRef [{}/{}, namespace: {namespace}, name: {}, uid: {}] does not exist in namespace {namespace:?}",
-        r.api_version, r.kind, r.name, r.uid
-    )
 }
 
 /// Why it goes, or stays.
@@ -70,6 +70,6 @@ pub(crate) fn explain(snap: &Snapshot) -> Option<String> {
         };
         format!("owner {} {} {what}", owner.reference.kind, owner.reference.name)
     };
-    let owners: Vec<String> = snap.owners.iter().map(told).collect();
+    let owners: Vec<String> = snap.owners.iter().take(NAMED).map(told).collect();
     (!owners.is_empty()).then(|| owners.join(", "))
 }

@@ -10,10 +10,16 @@ use evenkeel_cache::Stores;
 use evenkeel_plan::{Done, FailureKind, Outcome, Plan, Propagation, Write};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Snapshot, standing::Standing};
+use crate::{
+    Snapshot,
+    recent::Recent,
+    standing::{Owner, Standing},
+    telling::{self, Told},
+};
 
-/// Most owners that are known to be gone. Those that were asked about longest ago are forgotten, and read again if anybody asks.
-const GONE: usize = 10_000;
+/// Most owners that are known to be gone, and most of everything else that is remembered. Who was asked about longest ago is forgotten, and
+/// read again if anybody asks.
+const MOST: usize = 10_000;
 
 /// How long a live read says something about an owner that the cache does not show.
 const FRESH: SignedDuration = SignedDuration::from_secs(2);
@@ -21,21 +27,24 @@ const FRESH: SignedDuration = SignedDuration::from_secs(2);
 /// How long an owner that somebody asks for is left to that one.
 const ASKED: SignedDuration = SignedDuration::from_secs(60);
 
-/// One life of one name of one kind. Absence is a fact about all of these, never about a uid alone: anybody can write a uid into a reference.
+/// How long nobody asks for an owner again after the server could not tell.
+const FAILED: SignedDuration = SignedDuration::from_secs(1);
+
+/// One life of one name of one kind, in the version that is watched, or that a reference names where none is. Absence is a fact about all of
+/// these, never about a uid alone: anybody can write a uid into a reference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity {
-    group: Name,
+    api_version: Name,
     kind: Name,
     key: Key,
     uid: Uid,
 }
 
 impl Identity {
-    /// What a reference names, for a dependent in this namespace (empty: cluster-scoped owners).
-    pub(crate) fn of(reference: &OwnerReference, namespace: &str) -> Self {
-        let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+    /// What a reference names, in a namespace (empty: in the cluster).
+    pub(crate) fn of(reference: &OwnerReference, api_version: &str, namespace: &str) -> Self {
         Self {
-            group: group.into(),
+            api_version: api_version.into(),
             kind: reference.kind.clone(),
             key: Key::new(namespace, reference.name.clone()),
             uid: reference.uid.clone(),
@@ -44,7 +53,7 @@ impl Identity {
 
     /// An object that was there.
     pub(crate) fn was(kind: Kind, key: &Key, uid: &Uid) -> Self {
-        Self { group: kind.group.into(), kind: kind.kind.into(), key: key.clone(), uid: uid.clone() }
+        Self { api_version: kind.api_version().into(), kind: kind.kind.into(), key: key.clone(), uid: uid.clone() }
     }
 }
 
@@ -57,23 +66,47 @@ pub(crate) enum Seen {
     Waits,
 }
 
+/// An owner that somebody asks for.
+#[derive(Debug, Clone, Copy)]
+struct Question {
+    since: Timestamp,
+    until: Timestamp,
+}
+
 /// The time, for how old a fact is.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
-    /// Gone owners, and when each was asked about last.
-    gone: BTreeMap<Identity, u64>,
-    by_age: BTreeMap<u64, Identity>,
-    clock: u64,
-    seen: BTreeMap<Identity, (Seen, Timestamp)>,
-    asked: BTreeMap<Identity, Timestamp>,
+    /// Owners that are gone, and whether they went before our eyes.
+    gone: Recent<Identity, bool>,
+    seen: Recent<Identity, (Seen, Timestamp)>,
+    asked: Recent<Identity, Question>,
+    /// Where owners live that are not where they are said to be.
+    misplaced: Recent<Identity, (Option<Key>, Timestamp)>,
     /// Objects whose deletion met another version, and what they were then found to be.
-    met: BTreeMap<Key, Option<Meta>>,
+    met: Recent<Key, (Option<Arc<Meta>>, Timestamp)>,
+    /// Objects that were told about, by uid.
+    told: Recent<Uid, Told>,
     /// Kinds that take no strategic patch, as the server said.
     merge_only: BTreeSet<Kind>,
     /// How often the server had gone back in time when this was learnt.
     restores: u64,
+}
+
+impl Known {
+    fn as_of(restores: u64) -> Self {
+        Self {
+            gone: Recent::new(MOST),
+            seen: Recent::new(MOST),
+            asked: Recent::new(MOST),
+            misplaced: Recent::new(MOST),
+            met: Recent::new(MOST),
+            told: Recent::new(MOST),
+            merge_only: BTreeSet::new(),
+            restores,
+        }
+    }
 }
 
 /// See the head of this file.
@@ -84,67 +117,85 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { known: Mutex::default(), clock }
+        Self { known: Mutex::new(Known::as_of(0)), clock }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     /// A server that was restored from a backup has objects again that were gone: nothing that was known of any is known now (GC-1).
     pub(crate) fn as_of(&self, stores: &Stores) {
         let mut known = self.known();
         if known.restores != stores.restores() {
-            *known = Known { restores: stores.restores(), ..Known::default() };
+            *known = Known::as_of(stores.restores());
         }
     }
 
     /// Somebody is there who was known to be gone.
     pub(crate) fn appeared(&self, kind: Kind, key: &Key, uid: &Uid) {
         let mut known = self.known();
-        if known.gone.is_empty() {
-            return;
-        }
-        if let Some(age) = known.gone.remove(&Identity::was(kind, key, uid)) {
-            known.by_age.remove(&age);
+        if !known.gone.is_empty() {
+            known.gone.remove(&Identity::was(kind, key, uid));
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         let known = self.known();
-        known.gone.len() + known.seen.len()
+        [known.gone.len(), known.seen.len(), known.asked.len(), known.misplaced.len(), known.met.len(), known.told.len()].into_iter().sum()
     }
 
     /// Somebody is gone who had dependents.
     pub(crate) fn gone(&self, identity: Identity) {
-        self.known().gone(identity);
+        self.known().gone.insert(identity, true);
     }
 
     /// Whether somebody is known to be gone.
     pub(crate) fn is_gone(&self, identity: &Identity) -> bool {
-        let mut known = self.known();
-        let there = known.gone.contains_key(identity);
-        if there {
-            known.gone(identity.clone());
+        self.known().gone.touch(identity).is_some()
+    }
+
+    /// Where an owner lives that is not where it is said to be: looked up where that is not known, or not any more.
+    pub(crate) fn misplaced(&self, identity: &Identity, look: impl FnOnce() -> Option<Key>) -> Option<Key> {
+        let now = self.now();
+        {
+            let known = self.known();
+            if known.gone.get(identity) == Some(&true) {
+                return None;
+            }
+            if let Some((place, at)) = known.misplaced.get(identity)
+                && now.duration_since(*at) <= FRESH
+            {
+                return place.clone();
+            }
         }
-        there
+        let place = look();
+        self.known().misplaced.insert(identity.clone(), (place.clone(), now));
+        place
     }
 
     /// What a live read said a moment ago.
     pub(crate) fn seen(&self, identity: &Identity) -> Option<Seen> {
-        let now = (self.clock)();
+        let now = self.now();
         self.known().seen.get(identity).filter(|(_, at)| now.duration_since(*at) <= FRESH).map(|(seen, _)| *seen)
     }
 
-    /// Whether nobody else asks for an owner right now; then it is ours to ask.
-    pub(crate) fn claim(&self, identity: &Identity) -> bool {
-        let now = (self.clock)();
+    /// Whether nobody asks for an owner; then it is ours to ask.
+    ///
+    /// # Errors
+    /// Since when somebody has been asking.
+    pub(crate) fn claim(&self, identity: &Identity) -> Result<(), Timestamp> {
+        let now = self.now();
         let mut known = self.known();
-        if known.asked.get(identity).is_some_and(|at| now.duration_since(*at) <= ASKED) {
-            return false;
+        if let Some(question) = known.asked.get(identity).filter(|q| now < q.until) {
+            return Err(question.since);
         }
-        known.asked.insert(identity.clone(), now);
-        true
+        known.asked.insert(identity.clone(), Question { since: now, until: now.saturating_add(ASKED).unwrap_or(now) });
+        Ok(())
     }
 
     /// Whether the server refused strategic patches of a kind.
@@ -152,31 +203,16 @@ impl Facts {
         self.known().merge_only.contains(&kind)
     }
 
-    /// What an object was found to be after its deletion had met another version: `Some(None)` means that it has to be looked at.
-    pub(crate) fn met(&self, key: &Key) -> Option<Option<Meta>> {
-        self.known().met.get(key).cloned()
-    }
-}
-
-impl Known {
-    fn gone(&mut self, identity: Identity) {
-        self.clock += 1;
-        let now = self.clock;
-        if let Some(before) = self.gone.insert(identity.clone(), now) {
-            self.by_age.remove(&before);
-        }
-        self.by_age.insert(now, identity);
-        while self.gone.len() > GONE {
-            let Some((_, oldest)) = self.by_age.pop_first() else { break };
-            self.gone.remove(&oldest);
-        }
+    /// What an object was found to be after its deletion had met another version: `Some(None)` means that it has to be looked at (again).
+    pub(crate) fn met(&self, key: &Key) -> Option<Option<Arc<Meta>>> {
+        let now = self.now();
+        let known = self.known();
+        known.met.get(key).map(|(met, at)| met.clone().filter(|_| now.duration_since(*at) <= FRESH))
     }
 
-    fn see(&mut self, identity: Identity, seen: Seen, now: Timestamp) {
-        if self.seen.len() >= GONE {
-            self.seen.retain(|_, (_, at)| now.duration_since(*at) <= FRESH);
-        }
-        self.seen.insert(identity, (seen, now));
+    /// What was told about an object with these owners.
+    pub(crate) fn told(&self, object: &Meta) -> Told {
+        self.known().told.get(&object.uid).filter(|told| told.is_of(object)).cloned().unwrap_or_else(|| Told::nothing(object, self.now()))
     }
 }
 
@@ -187,25 +223,32 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
         known.met.remove(&snap.key);
         return;
     };
-    let answers: Vec<(&Write, &Done)> = plan.writes().zip(outcome.steps.iter().flatten()).collect();
+    let mut asked: BTreeMap<(Kind, &Key), Vec<&Owner>> = BTreeMap::new();
+    for owner in &snap.owners {
+        if let Standing::Ask(kind, key) = &owner.standing {
+            asked.entry((*kind, key)).or_default().push(owner);
+        }
+    }
     let mut conflict = false;
-    for (write, done) in &answers {
+    for (write, done) in plan.writes().zip(outcome.steps.iter().flatten()) {
         match (write, done) {
-            (Write::Look { key, .. }, done) if snap.confirms && *key == object.meta.key() => {
-                let met = if let Done::Found(meta) = done { Some((**meta).clone()) } else { None };
-                known.met.insert(snap.key.clone(), met);
+            (Write::Look { .. }, done) if snap.confirms => {
+                let met = if let Done::Found(meta) = done { Some(meta.clone()) } else { None };
+                known.met.insert(snap.key.clone(), (met, now));
                 conflict = true;
             }
-            (Write::Look { kind, key }, done) => answered(&mut known, snap, kind, key, done, now),
+            (Write::Look { kind, key }, done) => {
+                asked.remove(&(*kind, key)).into_iter().flatten().for_each(|owner| answered(&mut known, owner, done, now));
+            }
             (Write::Delete { propagation: Some(Propagation::Foreground), target, .. }, Done::Written(_)) => {
                 // The server's answer to our own delete is a live read of an owner that waits from now on.
-                known.see(Identity::was(target.kind, &target.key, &target.uid), Seen::Waits, now);
+                known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits, now));
             }
             (Write::Patch { target, .. }, Done::Failed(failure)) if failure.kind == FailureKind::NotAllowed => {
                 known.merge_only.insert(target.kind);
             }
             (Write::Delete { .. }, Done::Failed(failure)) if failure.kind == FailureKind::Conflict => {
-                known.met.insert(snap.key.clone(), None);
+                known.met.insert(snap.key.clone(), (None, now));
                 conflict = true;
             }
             _ => {}
@@ -214,22 +257,23 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
     if !conflict {
         known.met.remove(&snap.key);
     }
-    // Whatever was not answered may be asked by somebody else.
-    let ours: BTreeSet<Identity> = snap.owners.iter().filter(|o| matches!(o.standing, Standing::Ask(..))).map(|o| o.identity.clone()).collect();
-    known.asked.retain(|identity, _| !ours.contains(identity));
+    // Who was not asked for after all may be asked for by somebody else.
+    asked.into_values().flatten().for_each(|owner| known.asked.remove(&owner.identity));
+    match telling::after(snap, now) {
+        Some(told) => known.told.insert(object.meta.uid.clone(), told),
+        None => known.told.remove(&object.meta.uid),
+    }
 }
 
-fn answered(known: &mut Known, snap: &Snapshot, kind: Kind, key: &Key, done: &Done, now: Timestamp) {
-    let asked = snap.owners.iter().filter(|o| matches!(&o.standing, Standing::Ask(k, at) if *k == kind && at == key));
-    for owner in asked {
-        match done {
-            Done::AlreadyGone => known.gone(owner.identity.clone()),
-            Done::Found(meta) if meta.uid != owner.reference.uid => known.gone(owner.identity.clone()),
-            Done::Found(meta) => {
-                let waits = meta.deleting.is_some() && meta.held_by(FOREGROUND);
-                known.see(owner.identity.clone(), if waits { Seen::Waits } else { Seen::Stays }, now);
-            }
-            _ => {}
+fn answered(known: &mut Known, owner: &Owner, done: &Done, now: Timestamp) {
+    known.asked.remove(&owner.identity);
+    match done {
+        Done::AlreadyGone => known.gone.insert(owner.identity.clone(), false),
+        Done::Found(meta) if meta.uid != owner.reference.uid => known.gone.insert(owner.identity.clone(), false),
+        Done::Found(meta) => {
+            let waits = meta.deleting.is_some() && meta.held_by(FOREGROUND);
+            known.seen.insert(owner.identity.clone(), (if waits { Seen::Waits } else { Seen::Stays }, now));
         }
+        _ => known.asked.insert(owner.identity.clone(), Question { since: now, until: now.saturating_add(FAILED).unwrap_or(now) }),
     }
 }

@@ -1,13 +1,14 @@
-use evenkeel_api::{FOREGROUND, Kind, Meta, ORPHAN, OwnerReference};
+use std::collections::BTreeSet;
+
+use evenkeel_api::{FOREGROUND, Key, Kind, Meta, ORPHAN, OwnerReference, Uid};
 use evenkeel_plan::{PatchForm, Plan, Propagation, Target, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    BATCH,
     interlock::Admission,
     snapshot::{Dependents, Held, Object, Snapshot},
-    standing::{Owner, Standing},
+    standing::{Owner, Standing, means},
 };
 
 /// What is done about one object. At most one of: asking who its owners are, letting go of references, deleting it, or, while it is being
@@ -19,8 +20,9 @@ pub(crate) fn plan(snap: &Snapshot, _now: Timestamp) -> Plan {
         Verdict::Ask => vec![looks(snap)],
         Verdict::Confirm => vec![vec![Write::Look { kind: object.kind, key: object.meta.key() }]],
         Verdict::LetGo => {
-            let leaves = |reference: &OwnerReference| snap.owners.iter().any(|o| o.reference == *reference && o.leaves());
-            vec![vec![without_owners(object.kind, &object.meta, snap.form(object.kind), leaves)]]
+            let (gone, left): (Vec<&Owner>, Vec<&Owner>) = snap.owners.iter().partition(|owner| owner.leaves());
+            let [gone, left] = [gone, left].map(|owners| owners.into_iter().map(|owner| &owner.reference).collect());
+            vec![vec![without_owners(object.kind, &object.meta, snap.form(object.kind), gone, left)]]
         }
         Verdict::Delete { propagation, exactly } => {
             let target = if exactly { Target::exactly(object.kind, &object.meta) } else { Target::alive(object.kind, &object.meta) };
@@ -77,7 +79,7 @@ pub(crate) fn verdict(snap: &Snapshot) -> Verdict {
         return Verdict::Nothing;
     }
     let any = |wanted: fn(&Standing) -> bool| snap.owners.iter().any(|o| wanted(&o.standing));
-    if any(|s| *s == Standing::Unknown || *s == Standing::OutOfScope) {
+    if snap.owners.iter().any(Owner::undecided) {
         return Verdict::Undecided;
     }
     if any(|s| matches!(s, Standing::Ask(..))) {
@@ -96,15 +98,21 @@ pub(crate) fn verdict(snap: &Snapshot) -> Verdict {
         return Verdict::Confirm;
     }
     let exactly = match &snap.met {
-        None => true,
-        // Other fields change faster than the cache follows: the uid alone is enough while the owners are the same (A10).
-        Some(met) if met.uid == object.meta.uid && met.owners == object.meta.owners => false,
-        Some(_) => return Verdict::Wait,
+        // Other fields change faster than the cache follows: the uid alone is enough while what was decided on is the same (A10).
+        Some(met) if same(met, &object.meta) => false,
+        // Its owners changed, or it is gone, or another life: the cache is about to tell, and then all is decided anew.
+        Some(met) if met.version > object.meta.version => return Verdict::Nothing,
+        _ => true,
     };
     if let Admission::Held(_) = snap.admission {
         return Verdict::Held;
     }
     Verdict::Delete { propagation: propagation(snap, &object.meta), exactly }
+}
+
+/// Whether two states of an object call for the same. A finalizer that was added says how its own dependents are to go.
+fn same(a: &Meta, b: &Meta) -> bool {
+    (&a.uid, &a.owners, &a.finalizers, a.deleting) == (&b.uid, &b.owners, &b.finalizers, b.deleting)
 }
 
 /// How the object's own dependents go.
@@ -121,31 +129,28 @@ fn propagation(snap: &Snapshot, meta: &Meta) -> Propagation {
 
 /// One read for each owner.
 fn looks(snap: &Snapshot) -> Vec<Write> {
-    let mut looks: Vec<Write> = Vec::new();
-    for owner in &snap.owners {
-        let Standing::Ask(kind, key) = &owner.standing else { continue };
-        let look = Write::Look { kind, key: key.clone() };
-        if !looks.contains(&look) {
-            looks.push(look);
-        }
-    }
-    looks
+    let places =
+        snap.owners.iter().filter_map(|owner| if let Standing::Ask(kind, key) = &owner.standing { Some((*kind, key)) } else { None });
+    let places: BTreeSet<(Kind, &Key)> = places.collect();
+    places.into_iter().map(|(kind, key)| Write::Look { kind, key: key.clone() }).collect()
 }
 
 /// So many dependents let go; once none is left, the owner is released.
 fn orphan(snap: &Snapshot, object: &Object) -> Vec<Vec<Write>> {
     let Held::ByOrphans(dependents) = &snap.held else { return Vec::new() };
-    let owns = |reference: &OwnerReference| reference.uid == object.meta.uid;
-    let patches: Vec<Write> =
-        dependents.iter().take(BATCH).map(|(kind, meta)| without_owners(kind, meta, snap.form(kind), owns)).collect();
+    let orphaned = |(kind, meta): &(Kind, Meta)| {
+        let (gone, left) = meta.owners.iter().partition(|reference| means(reference, meta, object.kind, &object.meta));
+        without_owners(kind, meta, snap.form(kind), gone, left)
+    };
+    let patches: Vec<Write> = dependents.iter().map(orphaned).collect();
     if patches.is_empty() { vec![vec![without_finalizer(object, ORPHAN)]] } else { vec![patches] }
 }
 
 /// Takes references away. Where a strategic patch cannot say which, since it tells them apart by uid alone, or is not taken at all, the
 /// references that are left are written, in the version in which the cache has them: one that was added since is kept that way (A10, A17.4).
-fn without_owners(kind: Kind, meta: &Meta, form: PatchForm, goes: impl Fn(&OwnerReference) -> bool) -> Write {
-    let (gone, left): (Vec<_>, Vec<_>) = meta.owners.iter().partition(|owner| goes(owner));
-    let twice = gone.iter().any(|owner| left.iter().any(|other| other.uid == owner.uid));
+fn without_owners(kind: Kind, meta: &Meta, form: PatchForm, gone: Vec<&OwnerReference>, left: Vec<&OwnerReference>) -> Write {
+    let kept: BTreeSet<&Uid> = left.iter().map(|owner| &owner.uid).collect();
+    let twice = gone.iter().any(|owner| kept.contains(&owner.uid));
     if form == PatchForm::Merge || twice {
         return merge(kind, meta, "ownerReferences", left.into_iter().map(OwnerReference::to_value).collect());
     }

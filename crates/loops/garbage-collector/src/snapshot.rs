@@ -1,19 +1,28 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use evenkeel_api::{FOREGROUND, Key, Kind, Meta, ORPHAN};
 use evenkeel_cache::Stores;
 use evenkeel_plan::PatchForm;
+use jiff::Timestamp;
 
 use crate::{
+    BATCH,
     facts::Facts,
     interlock::Admission,
     ring,
-    standing::{self, Owner},
+    standing::{self, Owner, Standing},
+    telling::Told,
     work::{key_of, object_of},
 };
 
-/// Where custom resources are defined.
-const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+/// Where custom resources are defined: group and plural.
+const DEFINITIONS: (&str, &str) = ("apiextensions.k8s.io", "customresourcedefinitions");
+
+/// Most owners of one object that are looked for in other namespaces. Each costs a look into all of them, and is only for telling.
+const MISPLACED: usize = 100;
 
 /// Everything one pass looks at.
 #[derive(Debug)]
@@ -24,6 +33,10 @@ pub struct Snapshot {
     pub object: Option<Object>,
     /// Its owners, in the object's order. Not judged while it is being deleted.
     pub owners: Vec<Owner>,
+    /// Since when others have been asking for one of them.
+    pub asked_since: Option<Timestamp>,
+    /// What people were told about references of it that name nobody, where there are such.
+    pub told: Option<Told>,
     /// What its own deletion waits for.
     pub held: Held,
     /// Whether anything depends on it, and whether all that does waits for others already.
@@ -31,7 +44,7 @@ pub struct Snapshot {
     /// Its deletion met another version: it has to be looked at before another try.
     pub confirms: bool,
     /// The live object after such a look.
-    pub met: Option<Meta>,
+    pub met: Option<Arc<Meta>>,
     /// How references of the object, or of its dependents, are taken away, by kind.
     pub forms: BTreeMap<Kind, PatchForm>,
     /// Whether its deletion is within the budget.
@@ -61,7 +74,7 @@ pub enum Held {
     /// Nothing.
     #[default]
     Not,
-    /// Take the references of these dependents away, then the finalizer `orphan`.
+    /// Take the references of these dependents away (at most a batch of them), then the finalizer `orphan`.
     ByOrphans(Vec<(Kind, Meta)>),
     /// Wait until no dependent blocks any more, then take the finalizer `foregroundDeletion` away.
     ByDependents {
@@ -88,6 +101,8 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
         key: key.clone(),
         object: None,
         owners: Vec::new(),
+        asked_since: None,
+        told: None,
         held: Held::Not,
         dependents: Dependents::None,
         confirms: false,
@@ -103,13 +118,22 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
     if meta.deleting.is_some() {
         snap.held = held(stores, kind, meta);
         if let Held::ByOrphans(dependents) = &snap.held {
-            snap.forms = dependents.iter().map(|(kind, _)| *kind).collect::<BTreeSet<_>>().into_iter().map(|k| (k, form(stores, facts, k))).collect();
+            snap.forms = dependents
+                .iter()
+                .map(|(kind, _)| *kind)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .map(|k| (k, form(stores, facts, k)))
+                .collect();
         }
         return snap;
     }
-    snap.forms.insert(kind, form(stores, facts, kind));
     snap.owners = meta.owners.iter().map(|reference| standing::judge(stores, facts, meta, reference)).collect();
-    snap.dependents = dependents(stores, meta);
+    judged(&mut snap, stores, facts, meta);
+    if snap.owners.iter().any(Owner::leaves) {
+        snap.forms.insert(kind, form(stores, facts, kind));
+        snap.dependents = dependents(stores, kind, meta);
+    }
     if let Some(met) = facts.met(key) {
         (snap.confirms, snap.met) = (met.is_none(), met);
     }
@@ -117,24 +141,55 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
     snap
 }
 
+/// Who of the owners is asked for by this pass, and who of them lives elsewhere.
+fn judged(snap: &mut Snapshot, stores: &Stores, facts: &Facts, meta: &Meta) {
+    // While nothing may be decided nobody has to be asked.
+    if !snap.owners.iter().any(Owner::undecided) {
+        let mut asks = 0;
+        for owner in &mut snap.owners {
+            if !matches!(owner.standing, Standing::Ask(..)) {
+                continue;
+            }
+            let claim = if asks < BATCH { facts.claim(&owner.identity) } else { Err(facts.now()) };
+            match claim {
+                Ok(()) => asks += 1,
+                Err(since) => {
+                    owner.standing = Standing::Asked;
+                    snap.asked_since = Some(snap.asked_since.map_or(since, |other| other.min(since)));
+                }
+            }
+        }
+    }
+    let absent = |owner: &&mut Owner| matches!(owner.standing, Standing::Gone | Standing::OutOfScope);
+    for owner in snap.owners.iter_mut().filter(absent).take(MISPLACED) {
+        owner.elsewhere = facts.misplaced(&owner.identity, || standing::elsewhere(stores, &owner.reference, meta));
+    }
+    if snap.owners.iter().any(|owner| owner.elsewhere.is_some() || owner.undecided()) {
+        snap.told = Some(facts.told(meta));
+    }
+}
+
 /// Strategic patches name just what goes, so nobody's write in between makes them wrong; custom resources do not take them (A10, A17.14).
 fn form(stores: &Stores, facts: &Facts, kind: Kind) -> PatchForm {
-    let defined = stores.mapping().called(DEFINITIONS).and_then(|kind| stores.any(kind));
-    let custom = defined.is_some_and(|definitions| definitions.header("", &kind.group_resource()).is_some());
+    let mut definitions = stores.kinds().filter(|(kind, _)| (kind.group, kind.plural) == DEFINITIONS);
+    let custom = definitions.any(|(_, store)| store.header("", &kind.group_resource()).is_some());
     if custom || facts.merge_only(kind) { PatchForm::Merge } else { PatchForm::Strategic }
 }
 
 fn held(stores: &Stores, kind: Kind, meta: &Meta) -> Held {
     if meta.held_by(ORPHAN) {
-        return Held::ByOrphans(stores.dependents(&meta.uid).map(|(kind, meta)| (kind, meta.clone())).collect());
+        let names = |dependent: &Meta| dependent.owners.iter().any(|reference| standing::means(reference, dependent, kind, meta));
+        let orphans = stores.dependents(&meta.uid).filter(|(_, dependent)| names(dependent));
+        return Held::ByOrphans(orphans.take(BATCH).map(|(kind, dependent)| (kind, dependent.clone())).collect());
     }
     if meta.held_by(FOREGROUND) { Held::ByDependents { blocked: ring::blocked(stores, kind, meta) } } else { Held::Not }
 }
 
-fn dependents(stores: &Stores, meta: &Meta) -> Dependents {
-    let mut all = stores.dependents(&meta.uid).peekable();
+fn dependents(stores: &Stores, kind: Kind, meta: &Meta) -> Dependents {
+    let names = |dependent: &Meta| dependent.owners.iter().any(|reference| standing::means(reference, dependent, kind, meta));
+    let mut all = stores.dependents(&meta.uid).filter(|(_, dependent)| names(dependent)).peekable();
     if all.peek().is_none() {
         return Dependents::None;
     }
-    if all.all(|(_, d)| d.deleting.is_some() && d.held_by(FOREGROUND)) { Dependents::Waiting } else { Dependents::Some }
+    if all.all(|(_, dependent)| ring::waits(dependent)) { Dependents::Waiting } else { Dependents::Some }
 }

@@ -1,9 +1,15 @@
 //! What an owner is to a dependent (garbage-collection A8).
 
-use evenkeel_api::{FOREGROUND, Key, Kind, Meta, OwnerReference};
+use evenkeel_api::{Key, Kind, Meta, OwnerReference};
 use evenkeel_cache::Stores;
 
-use crate::facts::{Facts, Identity, Seen};
+use crate::{
+    facts::{Facts, Identity, Seen},
+    ring::waits,
+};
+
+/// Longest name or uid of an owner that is asked for, in bytes. Those of objects have at most 253, and what is known of owners is kept.
+const LONGEST: usize = 1_024;
 
 /// One owner reference, judged.
 #[derive(Debug, Clone)]
@@ -12,7 +18,7 @@ pub struct Owner {
     pub reference: OwnerReference,
     /// What is known.
     pub standing: Standing,
-    /// Where another object with the owner's uid lives, when it is in no place that the reference could mean.
+    /// Where the owner lives, when that is no place that the reference could mean.
     pub elsewhere: Option<Key>,
     pub(crate) identity: Identity,
 }
@@ -21,6 +27,11 @@ impl Owner {
     /// Whether it holds its dependent no longer.
     pub(crate) fn leaves(&self) -> bool {
         matches!(self.standing, Standing::Gone | Standing::Waits)
+    }
+
+    /// Whether nothing may be decided because of it.
+    pub(crate) fn undecided(&self) -> bool {
+        matches!(self.standing, Standing::Unknown | Standing::OutOfScope)
     }
 }
 
@@ -37,11 +48,11 @@ pub enum Standing {
     Gone,
     /// Only the server can tell; this is where to look.
     Ask(Kind, Key),
-    /// Somebody else is asking the server.
+    /// The server has been asked, or will be before the rest of this object's owners.
     Asked,
     /// Its kind is being listed for the first time; all there is will be looked at after that.
     Awaited,
-    /// Nobody serves its kind, or not yet, or nobody can tell: nothing may be decided (A8.2).
+    /// Nobody serves its kind in this version, or not yet, or nobody can tell: nothing may be decided (A8.2).
     Unknown,
     /// A cluster-scoped object names an owner in a namespace: never resolved (A12).
     OutOfScope,
@@ -49,23 +60,24 @@ pub enum Standing {
 
 /// Judges one reference of an object.
 pub(crate) fn judge(stores: &Stores, facts: &Facts, object: &Meta, reference: &OwnerReference) -> Owner {
-    let in_namespace = Identity::of(reference, &object.namespace);
-    let in_cluster = Identity::of(reference, "");
-    let owner = |standing, identity: Identity, elsewhere| Owner { reference: reference.clone(), standing, elsewhere, identity };
-    // Who is gone stays gone, also when nobody serves its kind any more (A11).
-    if let Some(gone) = [&in_cluster, &in_namespace].into_iter().find(|identity| facts.is_gone(identity)) {
-        return owner(Standing::Gone, gone.clone(), elsewhere(stores, reference, object));
-    }
+    let owner = |standing, identity| Owner { reference: reference.clone(), standing, elsewhere: None, identity };
     let Some(kind) = stores.mapping().resolve(&reference.api_version, &reference.kind) else {
-        return owner(Standing::Unknown, in_namespace, None);
+        // Who is gone stays gone, also when nobody serves its kind any more (A11).
+        let known = ["", &*object.namespace].map(|namespace| Identity::of(reference, &reference.api_version, namespace));
+        let gone = known.iter().any(|identity| facts.is_gone(identity));
+        let [identity, _] = known;
+        return owner(if gone { Standing::Gone } else { Standing::Unknown }, identity);
     };
-    if kind.namespaced && object.namespace.is_empty() {
-        return owner(Standing::OutOfScope, in_namespace, elsewhere(stores, reference, object));
-    }
-    let identity = if kind.namespaced { in_namespace } else { in_cluster };
     let namespace = if kind.namespaced { &*object.namespace } else { "" };
+    let identity = Identity::of(reference, &kind.api_version(), namespace);
+    if kind.namespaced && object.namespace.is_empty() {
+        return owner(Standing::OutOfScope, identity);
+    }
+    if facts.is_gone(&identity) {
+        return owner(Standing::Gone, identity);
+    }
     let cached = stores.any(kind).and_then(|store| store.header(namespace, &reference.name)).filter(|h| *h.uid() == reference.uid);
-    let waits = cached.is_some_and(|h| h.deleting() && h.held_by(FOREGROUND));
+    let waits = cached.is_some_and(|header| header.meta().is_some_and(waits));
     let standing = match (cached, facts.seen(&identity)) {
         (Some(_), _) if !waits => Standing::Stays,
         (_, Some(Seen::Waits)) => Standing::Waits,
@@ -73,26 +85,45 @@ pub(crate) fn judge(stores: &Stores, facts: &Facts, object: &Meta, reference: &O
         // It waited when the cache heard of it last, and was found to have changed its mind.
         (Some(_), Some(Seen::Stays)) => Standing::Stays,
         (None, None) if stores.mapping().awaited.contains(kind) => Standing::Awaited,
-        (_, None) if facts.claim(&identity) => Standing::Ask(kind, Key::new(namespace, reference.name.clone())),
-        (_, None) => Standing::Asked,
+        (_, None) if can_be_asked_for(reference) => Standing::Ask(kind, Key::new(namespace, reference.name.clone())),
+        (_, None) => Standing::Unknown,
     };
-    owner(standing, identity, None)
+    owner(standing, identity)
+}
+
+/// Whether a reference's words can stand in a request. Servers take any text for a name; upstream keeps what names such an owner, too.
+fn can_be_asked_for(reference: &OwnerReference) -> bool {
+    let name = &*reference.name;
+    let odd = matches!(name, "" | "." | "..") || name.contains(['/', '%']);
+    !odd && !reference.uid.is_empty() && name.len() <= LONGEST && reference.uid.to_string().len() <= LONGEST
 }
 
 /// Whether the cache alone says that an owner stays: the question at ingestion, where nothing else may be asked.
 pub(crate) fn stays(stores: &Stores, object: &Meta, reference: &OwnerReference) -> bool {
     let Some(kind) = stores.mapping().resolve(&reference.api_version, &reference.kind) else { return false };
+    if kind.namespaced && object.namespace.is_empty() {
+        return false;
+    }
     let namespace = if kind.namespaced { &*object.namespace } else { "" };
     let cached = stores.any(kind).and_then(|store| store.header(namespace, &reference.name));
     match cached.filter(|h| *h.uid() == reference.uid) {
-        Some(owner) => !(owner.deleting() && owner.held_by(FOREGROUND)),
+        Some(owner) => !owner.meta().is_some_and(waits),
         // Everything is looked at once the list is in.
         None => stores.mapping().awaited.contains(kind),
     }
 }
 
-/// An object with the owner's uid in a namespace that the dependent cannot mean.
-fn elsewhere(stores: &Stores, reference: &OwnerReference, object: &Meta) -> Option<Key> {
+/// Whether a reference of an object means this owner, in whatever version of its kind: a uid alone is written by anybody.
+pub(crate) fn means(reference: &OwnerReference, object: &Meta, kind: Kind, owner: &Meta) -> bool {
+    let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+    reference.uid == owner.uid
+        && reference.name == owner.name
+        && (group, &*reference.kind) == (kind.group, kind.kind)
+        && (!kind.namespaced || object.namespace == owner.namespace)
+}
+
+/// An object with the owner's uid in a namespace that the dependent cannot mean. Every namespace is looked into.
+pub(crate) fn elsewhere(stores: &Stores, reference: &OwnerReference, object: &Meta) -> Option<Key> {
     let kind = stores.mapping().resolve(&reference.api_version, &reference.kind)?;
     stores.any(kind)?.anywhere(&reference.name, &reference.uid).filter(|key| key.namespace != object.namespace)
 }

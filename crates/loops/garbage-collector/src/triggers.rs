@@ -1,9 +1,12 @@
-use evenkeel_api::{FOREGROUND, Kind, Meta, ORPHAN, OwnerReference};
+use std::collections::BTreeSet;
+
+use evenkeel_api::{FOREGROUND, Key, Kind, Meta, ORPHAN, OwnerReference};
 use evenkeel_cache::{Change, Header, Stores};
 use evenkeel_plan::Trigger;
 
 use crate::{
     facts::{Facts, Identity},
+    ring::waits,
     standing::stays,
     work::key_of,
 };
@@ -19,22 +22,28 @@ pub(crate) fn triggers(change: &Change, stores: &Stores, facts: &Facts) -> Vec<T
         }
         return out;
     };
-    if old.is_none_or(|old| old.uid() != new.uid()) {
+    let before = old.filter(|old| old.uid() == new.uid());
+    if before.is_none() {
         facts.appeared(change.kind, &change.key, new.uid());
+        // Whoever names this owner in a place where it is not hears of it now (A5.2).
+        out.extend(stores.dependents(new.uid()).filter_map(|(kind, dependent)| look_at(stores, kind, dependent)));
     }
-    let before = old.and_then(Header::meta);
-    // Owners that wait may have been released by an edit (A5.3).
-    for reference in old.map(Header::owners).unwrap_or_default().iter().filter(|r| r.block_owner_deletion) {
-        let still = new.owners().iter().any(|r| r.uid == reference.uid && r.block_owner_deletion);
-        if !still && let Some(meta) = before {
-            out.extend(waiting(stores, meta, reference));
-        }
+    let before = before.and_then(Header::meta);
+    // Most writes change nothing that matters here (A17.10).
+    if let (Some(old), Some(new)) = (before, new.meta())
+        && (&old.owners, &old.finalizers, old.deleting) == (&new.owners, &new.finalizers, new.deleting)
+    {
+        return out;
+    }
+    if let Some(old) = before.filter(|old| old.owners.iter().any(|r| r.block_owner_deletion)) {
+        // Owners that wait may have been released by an edit (A5.3).
+        let still: BTreeSet<&OwnerReference> = new.owners().iter().collect();
+        out.extend(old.owners.iter().filter(|r| r.block_owner_deletion && !still.contains(r)).filter_map(|r| waiting(stores, old, r)));
     }
     let Some(meta) = new.meta() else { return out };
     if let Some(trigger) = look_at(stores, change.kind, meta) {
         out.push(trigger);
     }
-    let waits = |meta: &Meta| meta.deleting.is_some() && meta.held_by(FOREGROUND);
     if waits(meta) && !before.is_some_and(waits) {
         out.extend(stores.dependents(&meta.uid).map(|(kind, dependent)| Trigger::now(key_of(kind, &dependent.key()))));
     }
@@ -68,7 +77,7 @@ fn gone(change: &Change, old: Header<'_>, stores: &Stores, facts: &Facts, out: &
         facts.gone(Identity::was(change.kind, &change.key, old.uid()));
     }
     let Some(meta) = old.meta() else { return };
-    out.extend(meta.owners.iter().filter_map(|reference| waiting(stores, meta, reference)));
+    out.extend(meta.owners.iter().filter(|r| r.block_owner_deletion).filter_map(|reference| waiting(stores, meta, reference)));
 }
 
 /// The owner that a reference names, if it waits for its dependents.
@@ -76,6 +85,6 @@ fn waiting(stores: &Stores, meta: &Meta, reference: &OwnerReference) -> Option<T
     let kind = stores.mapping().resolve(&reference.api_version, &reference.kind)?;
     let namespace = if kind.namespaced { &*meta.namespace } else { "" };
     let owner = stores.any(kind)?.header(namespace, &reference.name)?;
-    let waits = *owner.uid() == reference.uid && owner.deleting() && owner.held_by(FOREGROUND);
-    waits.then(|| Trigger::now(key_of(kind, &evenkeel_api::Key::new(namespace, reference.name.clone()))))
+    let waits = *owner.uid() == reference.uid && owner.meta().is_some_and(waits);
+    waits.then(|| Trigger::now(key_of(kind, &Key::new(namespace, reference.name.clone()))))
 }

@@ -11,6 +11,7 @@ pub fn key_of(kind: Kind, object: &Key) -> Key {
 /// The watched kind and the object that a key is about; `None`: its kind is watched no more.
 pub fn object_of(stores: &Stores, key: &Key) -> Option<(Kind, Key)> {
     let (resource, name) = key.name.split_once('/')?;
-    let kind = stores.kinds().map(|(kind, _)| kind).find(|kind| kind.group_resource() == resource)?;
+    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let kind = stores.kinds().map(|(kind, _)| kind).find(|kind| kind.plural == plural && kind.group == group)?;
     Some((kind, Key::new(key.namespace.clone(), name)))
 }

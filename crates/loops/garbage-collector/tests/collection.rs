@@ -1,5 +1,6 @@
 //! Scenarios of garbage-collection A16 against a small server.
 
+mod what_if;
 mod world;
 
 use evenkeel_plan::Propagation::{Background, Foreground, Orphan};

@@ -1,45 +1,51 @@
-//! Objects of several kinds on an imagined server, and a cache that follows it.
+//! Objects of several kinds on an imagined server, a cache that follows it, and the loop at work.
+
+mod kinds;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, RwLockReadGuard,
         atomic::{AtomicI64, Ordering},
     },
 };
 
-use evenkeel_api::{Key, Kind, Meta, OwnerReference, Resource, Version};
-use evenkeel_cache::{Change, Entry, Fold, Headers, Mapping, Stores};
-use evenkeel_garbage_collector::{Clock, GarbageCollector, imagined::Server};
-use evenkeel_plan::{ControlLoop, Done, Next, Outcome, Propagation, Write};
+use evenkeel_api::{Key, Kind, Meta, OwnerReference, Partial, Version};
+use evenkeel_cache::{Cache, Entry, Mapping, Owner, Stores, Wait};
+use evenkeel_garbage_collector::{
+    Clock, GarbageCollector,
+    imagined::{Server, by_default},
+};
+use evenkeel_plan::{ControlLoop, Done, Failure, FailureKind, Next, Outcome, PatchForm, Propagation, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-pub fn kind(name: &str) -> Kind {
-    match name {
-        "ConfigMap" => Resource::found("", "v1", "configmaps", "ConfigMap", true),
-        "Secret" => Resource::found("", "v1", "secrets", "Secret", true),
-        "ReplicaSet" => Resource::found("apps", "v1", "replicasets", "ReplicaSet", true),
-        "ClusterRole" => Resource::found("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false),
-        other => panic!("no kind {other}"),
-    }
-}
+pub use self::kinds::{kind, served};
 
-const KINDS: [&str; 4] = ["ConfigMap", "Secret", "ReplicaSet", "ClusterRole"];
+/// What somebody else does before a request is answered, and how it is answered if not by the server.
+pub type Meddler = Box<dyn FnMut(&mut Server, &Write) -> Option<Done>>;
 
 pub struct World {
-    server: Server,
-    stores: BTreeMap<&'static str, Headers>,
-    /// Kinds whose first list is not in.
-    pub unlisted: BTreeSet<&'static str>,
-    mapping: Mapping,
-    pub collector: GarbageCollector,
-    queue: BTreeSet<Key>,
+    pub server: Server,
+    pub cache: Arc<Cache>,
+    pub collector: Arc<GarbageCollector>,
+    /// Kinds that are served, and whether their first list is in.
+    kinds: BTreeMap<Kind, bool>,
+    /// Kinds whose watches are held up.
+    held_up: BTreeSet<Kind>,
+    /// What the cache has not heard of.
+    news: Vec<(Kind, Entry<Partial>)>,
+    queue: Arc<Mutex<BTreeSet<Key>>>,
+    /// What is looked at later.
+    later: BTreeMap<Key, Timestamp>,
+    meddlers: Vec<Meddler>,
     /// All requests.
     pub log: Vec<String>,
     pub events: Vec<String>,
     /// What waits for a back-off.
     pub retries: BTreeMap<Key, String>,
+    /// How many passes there were.
+    pub passes: usize,
     /// Milliseconds of the clock.
     now: Arc<AtomicI64>,
 }
@@ -51,15 +57,23 @@ pub fn owner(kind_name: &str, name: &str) -> Value {
 }
 
 pub fn blocking(kind_name: &str, name: &str) -> Value {
-    let mut owner = owner(kind_name, name);
-    owner["blockOwnerDeletion"] = true.into();
-    owner
+    with(owner(kind_name, name), "blockOwnerDeletion", true)
+}
+
+/// A reference with something else in it.
+pub fn with(mut reference: Value, field: &str, value: impl Into<Value>) -> Value {
+    reference[field] = value.into();
+    reference
 }
 
 /// A header as servers send it.
-fn read(mut meta: Value) -> Meta {
+pub fn read(mut meta: Value) -> Meta {
     meta["resourceVersion"] = "1".into();
     Meta::read(json!({"metadata": meta}).to_string().as_bytes()).unwrap()
+}
+
+pub fn failed(kind: FailureKind) -> Done {
+    Done::Failed(Failure { kind, message: format!("{kind:?}") })
 }
 
 fn clock(now: &Arc<AtomicI64>) -> Clock {
@@ -69,101 +83,176 @@ fn clock(now: &Arc<AtomicI64>) -> Clock {
 
 impl World {
     pub fn new() -> Self {
-        let mut mapping = Mapping::default();
-        KINDS.iter().for_each(|name| mapping.add(&kind(name).api_version(), name, kind(name)));
+        Self::with_kinds(&served())
+    }
+
+    /// A world in which only these kinds are served.
+    pub fn with_kinds(kinds: &[Kind]) -> Self {
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
-        let collector = GarbageCollector::new(clock(&now));
-        Self {
+        let mut world = Self {
             server: Server::default(),
-            stores: KINDS
-                .iter()
-                .map(|name| {
-                    let mut store = Headers::default();
-                    store.fold(Entry::Replace { version: Version(1), objects: Vec::new() }).unwrap();
-                    (*name, store)
-                })
-                .collect(),
-            unlisted: BTreeSet::new(),
-            mapping,
-            collector,
-            queue: BTreeSet::new(),
+            cache: Cache::new(),
+            collector: Arc::new(GarbageCollector::new(clock(&now))),
+            kinds: kinds.iter().map(|kind| (*kind, true)).collect(),
+            held_up: BTreeSet::new(),
+            news: Vec::new(),
+            queue: Arc::default(),
+            later: BTreeMap::new(),
+            meddlers: Vec::new(),
             log: Vec::new(),
             events: Vec::new(),
             retries: BTreeMap::new(),
+            passes: 0,
             now,
-        }
+        };
+        world.restart();
+        world
     }
 
     /// Somebody creates an object in namespace `n` (or in the cluster).
-    pub fn create(&mut self, kind_name: &'static str, name: &str, owners: &[Value]) {
+    pub fn create(&mut self, kind_name: &str, name: &str, owners: &[Value]) {
         let namespace = if kind(kind_name).namespaced { "n" } else { "" };
         self.create_in(namespace, kind_name, name, owners);
     }
 
-    pub fn create_in(&mut self, namespace: &str, kind_name: &'static str, name: &str, owners: &[Value]) {
+    pub fn create_in(&mut self, namespace: &str, kind_name: &str, name: &str, owners: &[Value]) {
         let meta = json!({"name": name, "namespace": namespace, "uid": format!("uid-{name}"), "ownerReferences": owners});
         self.server.put(kind(kind_name), read(meta));
     }
 
     /// Somebody puts finalizers on an object.
-    pub fn hold(&mut self, kind_name: &'static str, name: &str, finalizers: &[&str]) {
+    pub fn hold(&mut self, kind_name: &str, name: &str, finalizers: &[&str]) {
         self.edit(kind_name, name, |meta| meta["finalizers"] = finalizers.into());
     }
 
-    pub fn edit(&mut self, kind_name: &'static str, name: &str, edit: impl FnOnce(&mut Value)) {
-        let meta = self.find(kind_name, name);
-        let mut header = json!({"name": &*meta.name, "namespace": &*meta.namespace, "uid": meta.uid.to_string()});
-        header["ownerReferences"] = meta.owners.iter().map(OwnerReference::to_value).collect();
-        header["finalizers"] = meta.finalizers.iter().map(|f| Value::from(&**f)).collect();
-        header["deletionTimestamp"] = meta.deleting.map(|at| at.to_string()).into();
-        edit(&mut header);
-        self.server.put(kind(kind_name), read(header));
+    pub fn edit(&mut self, kind_name: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        edit(&mut self.server, kind_name, name, change);
     }
 
     /// Somebody deletes an object.
-    pub fn delete(&mut self, kind_name: &'static str, name: &str, propagation: Propagation) {
-        let key = self.find(kind_name, name).key();
+    pub fn delete(&mut self, kind_name: &str, name: &str, propagation: Propagation) {
+        let key = find(&self.server, kind_name, name).key();
         self.server.delete(kind(kind_name), &key, propagation, self.now());
     }
 
-    fn find(&self, kind_name: &str, name: &str) -> &Meta {
-        let mut all = self.server.objects();
-        all.find(|(kind, meta)| kind.kind == kind_name && *meta.name == *name).unwrap_or_else(|| panic!("no {kind_name} {name}")).1
+    /// The same, without saying how its dependents go.
+    pub fn delete_by_default(&mut self, kind_name: &str, name: &str) {
+        let propagation = by_default(kind(kind_name), find(&self.server, kind_name, name));
+        self.delete(kind_name, name, propagation);
     }
 
-    fn stores(&self) -> Stores {
-        let awaited = self.unlisted.iter().map(|name| kind(name)).collect();
-        let mut mapping = self.mapping.clone();
-        mapping.awaited = awaited;
-        let mut stores = Stores::default().with_mapping(mapping);
-        for (name, store) in &self.stores {
-            let store = if self.unlisted.contains(name) { Headers::default() } else { store.clone() };
-            stores = stores.with_headers(kind(name), store);
+    /// From now on somebody does things before requests are answered, or answers them.
+    pub fn meddle(&mut self, meddler: impl FnMut(&mut Server, &Write) -> Option<Done> + 'static) {
+        self.meddlers.push(Box::new(meddler));
+    }
+
+    pub fn stores(&self) -> RwLockReadGuard<'_, Stores> {
+        self.cache.read()
+    }
+
+    /// The first list of a kind is not in (before anything is looked at).
+    pub fn unlist(&mut self, kind_name: &str) {
+        self.kinds.insert(kind(kind_name), false);
+        self.restart();
+    }
+
+    /// A kind is listed, and everything looked at again.
+    pub fn list(&mut self, kind_name: &str) {
+        self.kinds.insert(kind(kind_name), true);
+        self.watch();
+        self.fill(kind(kind_name));
+        self.tell();
+    }
+
+    /// The server begins to serve a kind.
+    pub fn serve(&mut self, kind_name: &str) {
+        self.cache.register::<Partial>(kind(kind_name));
+        self.list(kind_name);
+    }
+
+    /// It does so no more.
+    pub fn unserve(&mut self, kind_name: &str) {
+        self.watch();
+        self.kinds.remove(kind(kind_name));
+        self.cache.unregister(kind(kind_name));
+        self.tell();
+    }
+
+    /// Watches of a kind tell nothing until [`World::go_on`].
+    pub fn hold_up(&mut self, kind_name: &str) {
+        self.watch();
+        self.held_up.insert(kind(kind_name));
+    }
+
+    pub fn go_on(&mut self, kind_name: &str) {
+        self.held_up.remove(kind(kind_name));
+    }
+
+    fn fill(&self, kind: Kind) {
+        let objects: Vec<Partial> = self.server.objects().filter(|(k, _)| *k == kind).map(|(_, meta)| kinds::partial(meta)).collect();
+        let version = Version(self.server.version().max(1));
+        self.cache.ingest_of(kind, Entry::Replace { version, objects }).unwrap();
+    }
+
+    /// Makes known what is served, and has everything looked at.
+    fn tell(&mut self) {
+        let mut mapping = Mapping::default();
+        for (kind, listed) in &self.kinds {
+            kinds::versions(kind).into_iter().for_each(|version| mapping.add(&version, kind.kind, kind));
+            if !listed {
+                mapping.awaited.insert(kind);
+            }
         }
-        stores
+        self.cache.map(mapping);
+        let all = self.collector.all(&self.stores());
+        self.queue().extend(all.into_iter().map(|trigger| trigger.key));
     }
 
-    /// The cache sees everything that has happened.
+    fn queue(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+        self.queue.lock().unwrap()
+    }
+
+    /// The cache sees everything that has happened, but for what is held up.
     pub fn watch(&mut self) {
-        for (kind, entry) in self.server.take_news() {
-            let changes = self.stores.get_mut(kind.kind).unwrap().fold(entry).unwrap();
-            for (old, new) in changes {
-                let change = Change::of_kind(kind, old, new);
-                let triggers = self.collector.triggers(&change, &self.stores());
-                self.queue.extend(triggers.into_iter().map(|t| t.key));
+        self.news.extend(self.server.take_news());
+        for (kind, entry) in std::mem::take(&mut self.news) {
+            match self.kinds.get(kind) {
+                // The list will show it.
+                Some(false) | None => {}
+                Some(true) if self.held_up.contains(kind) => self.news.push((kind, entry)),
+                Some(true) => {
+                    let ingested = self.cache.ingest_of(kind, entry).unwrap();
+                    self.queue().extend(ingested.released.into_iter().map(|owner| owner.key));
+                }
             }
         }
     }
 
-    /// A new collector, with the cache as it is and everything to look at.
+    /// A new collector, with a new cache and everything to look at.
     pub fn restart(&mut self) {
-        self.watch();
-        self.collector = GarbageCollector::new(clock(&self.now));
+        self.server.take_news();
+        self.news.clear();
+        self.held_up.clear();
         self.retries.clear();
-        self.queue = self.collector.all(&self.stores()).into_iter().map(|t| t.key).collect();
+        self.later.clear();
+        self.queue = Arc::default();
+        self.cache = Cache::new();
+        self.collector = Arc::new(GarbageCollector::new(clock(&self.now)));
+        for (kind, listed) in &self.kinds {
+            self.cache.register::<Partial>(kind);
+            if *listed {
+                self.fill(kind);
+            }
+        }
+        let (collector, queue) = (self.collector.clone(), self.queue.clone());
+        self.cache.listen(move |change, stores| {
+            let triggers = collector.triggers(change, stores);
+            queue.lock().unwrap().extend(triggers.into_iter().map(|trigger| trigger.key));
+        });
+        self.tell();
     }
 
-    fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         clock(&self.now)()
     }
 
@@ -172,59 +261,82 @@ impl World {
         self.now.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
-    /// Passes until nothing is left to do at once.
+    /// Passes until nothing is left to do at once, or within a minute.
     pub fn run(&mut self) {
-        for _ in 0..100_000 {
+        for _ in 0..1_000_000 {
             self.watch();
-            let Some(key) = self.queue.pop_first() else { return };
-            self.pass(&key);
+            let next = self.queue().pop_first();
+            if let Some(key) = next {
+                self.pass(&key);
+                continue;
+            }
+            let Some((key, at)) = self.later.iter().min_by_key(|(_, at)| **at).map(|(key, at)| (key.clone(), *at)) else { return };
+            self.now.fetch_max(at.as_millisecond(), Ordering::Relaxed);
+            self.later.remove(&key);
+            self.queue().insert(key);
         }
         panic!("it never comes to rest: {:?}", &self.log[self.log.len() - 20..]);
     }
 
-    /// The same, with everything that waits for a back-off tried again so many times.
+    /// The same, with everything that waits for a back-off tried again so many times, 10 s apart.
     pub fn run_with_retries(&mut self, times: usize) {
         for _ in 0..times {
             self.wait(10_000);
-            self.queue.extend(std::mem::take(&mut self.retries).into_keys());
+            let retries = std::mem::take(&mut self.retries);
+            self.queue().extend(retries.into_keys());
             self.run();
         }
     }
 
+    /// One pass of an object's key, whatever is queued.
+    pub fn look_at(&mut self, kind_name: &str, name: &str) {
+        let key = evenkeel_garbage_collector::key_of(kind(kind_name), &find(&self.server, kind_name, name).key());
+        self.queue().remove(&key);
+        self.pass(&key);
+    }
+
     fn pass(&mut self, key: &Key) {
+        self.passes += 1;
+        let owner = Owner { controller: "gc", key: key.clone() };
+        if self.cache.behind(&owner).is_some() {
+            return;
+        }
         let snap = self.collector.snapshot(&self.stores(), key);
         let plan = self.collector.plan(&snap, self.now());
-        let mut steps = Vec::new();
+        let mut outcome = Outcome::default();
         for step in &plan.steps {
-            steps.push(step.iter().map(|write| self.send(write)).collect());
+            outcome.steps.push(step.iter().map(|write| self.send(&owner, write)).collect());
         }
-        let outcome = Outcome { steps };
         self.collector.remember(&snap, &plan, &outcome, self.now());
         let report = self.collector.conclude(&snap, &plan, &outcome, self.now());
-        self.events.extend(report.events.into_iter().map(|e| format!("{} {}: {}", e.about.name, e.reason, e.message)));
+        let told = report.events.into_iter().filter(|event| event.reason != "OverCollectionBudget");
+        self.events.extend(told.map(|e| format!("{} {}: {}", e.about.name, e.reason, e.message)));
+        self.retries.remove(key);
         match report.next {
-            Next::OnChange => drop(self.retries.remove(key)),
-            Next::Again | Next::At(_) => {
-                self.wait(50);
-                self.queue.insert(key.clone());
-            }
+            Next::OnChange => {}
+            Next::Again => drop(self.queue().insert(key.clone())),
+            Next::At(at) => drop(self.later.insert(key.clone(), at)),
             Next::Retry(why) => drop(self.retries.insert(key.clone(), why)),
         }
     }
 
-    fn send(&mut self, write: &Write) -> Done {
-        let name = write.kind().kind;
-        let line = match write {
-            Write::Look { .. } => format!("get {name}/{}", write.name()),
-            Write::Delete { propagation, .. } => format!("delete {name}/{} {}", write.name(), propagation.unwrap().as_str()),
-            Write::Patch { body, .. } => {
-                let what = if body["metadata"].get("finalizers").is_some() { "finalizers" } else { "owners" };
-                format!("patch {name}/{} {what}", write.name())
+    fn send(&mut self, waiter: &Owner, write: &Write) -> Done {
+        self.log.push(line(write));
+        let mut meddlers = std::mem::take(&mut self.meddlers);
+        let answered = meddlers.iter_mut().find_map(|meddle| meddle(&mut self.server, write));
+        self.meddlers = meddlers;
+        let done = answered.unwrap_or_else(|| kinds::refused(&self.server, write).unwrap_or_else(|| self.server.answer(write, self.now())));
+        match (write, &done) {
+            (Write::Delete { target, .. }, Done::Written(_) | Done::AlreadyGone) => {
+                let wait = Wait::Gone { kind: target.kind, key: target.key.clone(), uid: target.uid.clone() };
+                self.cache.wrote(waiter, wait);
             }
-            other => panic!("{other:?}"),
-        };
-        self.log.push(line);
-        self.server.answer(write, self.now())
+            (Write::Patch { target, .. }, Done::Written(_)) => {
+                self.cache.wrote(waiter, Wait::Reached { kind: target.kind, version: Version(self.server.version()) });
+            }
+            _ => {}
+        }
+        done
     }
 
     /// Names of all that is there.
@@ -243,4 +355,41 @@ impl World {
     pub fn take_log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
     }
+}
+
+/// A request in words. What guards it is held to the rules on the way (garbage-collection A10).
+fn line(write: &Write) -> String {
+    let about = format!("{}/{}", write.kind().kind, write.name());
+    match write {
+        Write::Look { .. } => format!("get {about}"),
+        Write::Delete { target, propagation, .. } => {
+            let guard = if target.version.is_some() { "" } else { ", the uid alone" };
+            format!("delete {about} {}{guard}", propagation.unwrap().as_str())
+        }
+        Write::Patch { body, form, target, .. } => {
+            let meta = &body["metadata"];
+            assert_eq!(meta["uid"], target.uid.to_string());
+            assert_eq!(meta["resourceVersion"].is_string(), *form == PatchForm::Merge, "whole lists need the version");
+            let what = if meta.get("finalizers").is_some() { "finalizers" } else { "owners" };
+            let whole = if what == "owners" && *form == PatchForm::Merge { ", all of them" } else { "" };
+            format!("patch {about} {what}{whole}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn find<'s>(server: &'s Server, kind_name: &str, name: &str) -> &'s Meta {
+    let mut all = server.objects();
+    all.find(|(kind, meta)| kind.kind == kind_name && *meta.name == *name).unwrap_or_else(|| panic!("no {kind_name} {name}")).1
+}
+
+/// Somebody changes an object's metadata.
+pub fn edit(server: &mut Server, kind_name: &str, name: &str, change: impl FnOnce(&mut Value)) {
+    let meta = find(server, kind_name, name);
+    let mut header = json!({"name": &*meta.name, "namespace": &*meta.namespace, "uid": meta.uid.to_string()});
+    header["ownerReferences"] = meta.owners.iter().map(OwnerReference::to_value).collect();
+    header["finalizers"] = meta.finalizers.iter().map(|f| Value::from(&**f)).collect();
+    header["deletionTimestamp"] = meta.deleting.map(|at| at.to_string()).into();
+    change(&mut header);
+    server.put(kind(kind_name), read(header));
 }
