@@ -3,11 +3,18 @@
 //! A bug changes what a loop saw, planned or reported, or what the server answered; the product knows nothing of it. The test in
 //! `tests/bugs.rs` runs seeds with each of them and wants the invariant that [`Bug::breaks`] names.
 
-use std::{any::Any, collections::BTreeMap};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
 
 use evenkeel_api::{Key, Uid};
+use evenkeel_cache::Stores;
 use evenkeel_plan::{Plan, Report, Target, Write};
 use serde_json::Value;
+
+use crate::collection::bugs::COLLECTOR;
 
 macro_rules! bugs {
     ($($(#[$doc:meta])* $name:ident $row:literal $breaks:literal,)*) => {
@@ -65,6 +72,34 @@ bugs! {
     RevisionNotIncreased "DP-3" "DP-3",
     /// Recreate does not wait until the old pods are gone.
     RecreateDoesNotWait "DP-4" "DP-4",
+    /// Who is gone is remembered by uid alone.
+    GoneByUidAlone "GC-1" "GC-1",
+    /// An owner of an unknown kind counts as gone.
+    UnknownIsGone "GC-1" "GC-1",
+    /// Deletes of the collector carry neither uid nor version.
+    NoPreconditions "GC-1" "GC-1",
+    /// Who was gone before the server was restored from a backup is gone after it.
+    GoneForEver "GC-1" "GC-1",
+    /// The deletion of an owner concerns nobody.
+    OwnersGoUnseen "GC-2" "GC-2",
+    /// A new leader, or a new kind, gives no cause to look at anything.
+    NeverLooksAgain "GC-2" "GC-2",
+    /// Owners that wait hold their dependents like any other.
+    WaitingIgnored "GC-2" "GC-2",
+    /// An owner that waits is released whoever still blocks it.
+    ReleasedTooEarly "GC-3" "GC-3",
+    /// Dependents keep the reference to an owner that orphaned them.
+    OrphansKeepTheirReference "GC-3" "GC-3",
+    /// A cluster-scoped object whose owner would have to be in a namespace counts as having lost it.
+    OutOfScopeIsGone "GC-4" "GC-4",
+    /// Who waits for itself through others waits for ever.
+    RingsHang "GC-4" "GC-4",
+    /// Nothing is done before every kind is listed.
+    WaitsForEveryKind "GC-5" "GC-5",
+    /// Every object asks for its owners itself.
+    AsksForEachDependent "GC-6" "GC-6",
+    /// Every delete is sent twice.
+    DeletesTwice "GC-6" "GC-6",
 }
 
 /// What a bug knows of the stores that a snapshot was taken from.
@@ -76,17 +111,31 @@ pub(crate) struct Facts {
     pub(crate) sizes: BTreeMap<String, i64>,
 }
 
+/// What a bug remembers as long as its process lives: owners that were found gone.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) gone: Mutex<BTreeSet<String>>,
+}
+
 const SETS: &str = "replicasets";
 
 impl Bug {
+    /// Whether it is about collection, and its worlds those of `collection/`.
+    pub(crate) fn of_collection(self) -> bool {
+        self.breaks().starts_with("GC-")
+    }
+
     /// Rate of the monotonic clock.
     pub(crate) fn clock_rate(self) -> Option<f64> {
         (self == Self::FenceOff).then_some(0.05)
     }
 
     /// Takes something out of a snapshot.
-    pub(crate) fn blind<S: 'static>(self, snap: &mut S) {
+    pub(crate) fn blind<S: 'static>(self, snap: &mut S, stores: &Stores, memory: &Memory) {
         let snap: &mut dyn Any = snap;
+        if let Some(snap) = snap.downcast_mut::<evenkeel_garbage_collector::Snapshot>() {
+            return self.mislead(snap, stores, memory);
+        }
         if self == Self::RecreateDoesNotWait
             && let Some(snap) = snap.downcast_mut::<evenkeel_deployment::Snapshot>()
         {
@@ -101,6 +150,9 @@ impl Bug {
     }
 
     pub(crate) fn alter_plan(self, controller: &str, facts: &Facts, fresh: &dyn Fn() -> String, plan: &mut Plan) {
+        if controller == COLLECTOR {
+            return self.alter_collection(plan);
+        }
         let deletes_pods = controller == "replicaset-controller" && plan.writes().any(|w| matches!(w, Write::Delete { .. }));
         match self {
             Self::FreshnessGateOff if controller == "replicaset-controller" => {
@@ -168,7 +220,7 @@ impl Bug {
 
     /// Changes the body of a request on its way.
     pub(crate) fn alter_request(self, method: &http::Method, body: &mut bytes::Bytes) {
-        if self == Self::DeleteByName && *method == http::Method::DELETE {
+        if matches!(self, Self::DeleteByName | Self::NoPreconditions) && *method == http::Method::DELETE {
             edit(body, |value| {
                 value.as_object_mut().map(|o| o.shift_remove("preconditions"));
             });

@@ -3,6 +3,8 @@
 //! Not among them: F8's silently lost deletion. Only the audit (`evenkeel_watch::Audit`) can find it, and its rounds
 //! of ten minutes are longer than a world lasts.
 
+use crate::World;
+
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A kind of fault (reliability part 3).
@@ -14,6 +16,18 @@ macro_rules! faults {
         impl Fault {
             /// All kinds.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Whether worlds of this sort have it.
+            pub fn strikes(self, world: World) -> bool {
+                match world {
+                    World::Workloads => !matches!(self, Self::KindGone | Self::Unlistable | Self::Restored),
+                    World::Collection => !matches!(
+                        self,
+                        Self::Denied | Self::LeaderPaused | Self::LeaderMoved | Self::ClockRate | Self::ClocksApart | Self::LeaseTrouble
+                            | Self::PodFailed | Self::PodDeleted | Self::Relabelled | Self::Orphaned
+                    ),
+                }
+            }
         }
     };
 }
@@ -81,4 +95,10 @@ faults! {
     Relabelled,
     /// F16: a pod without an owner got the labels of a set again.
     Orphaned,
+    /// F18: a definition went, and the kind with it.
+    KindGone,
+    /// F18: a kind cannot be listed.
+    Unlistable,
+    /// F8: the server was restored from a backup.
+    Restored,
 }

@@ -49,6 +49,8 @@ pub struct Written {
     pub actor: Actor,
     /// Whether it went through the status subresource.
     pub status: bool,
+    /// API group of the resource; empty: the core.
+    pub group: String,
     /// Plural of the resource.
     pub kind: String,
     /// `namespace/name`.
@@ -78,6 +80,8 @@ pub struct Asked {
     pub code: u16,
     /// It was under way when the manager was paused, and arrived when the pause was over (F13).
     pub late: bool,
+    /// The answer never reaches the manager.
+    pub unheard: bool,
 }
 
 /// One pass of a loop: what it declared to have looked at, and what it wanted.
@@ -99,6 +103,36 @@ pub struct Pass {
     pub plan: Plan,
     /// The status writes that it ended with.
     pub report: Vec<Write>,
+    /// How often its process had seen the server go back in time.
+    pub restores: u64,
+}
+
+/// A resource, and the versions of it that are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// API group; empty: the core.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// Plural.
+    pub plural: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// Versions.
+    pub versions: Vec<String>,
+}
+
+/// The server was restored from a backup (F8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// Number of writes before that, those that were lost by it among them.
+    pub before: usize,
+    /// The revision that the server went back to.
+    pub revision: u64,
+    /// When, in virtual milliseconds.
+    pub at: u64,
+    /// The newest link at that time.
+    pub link: usize,
 }
 
 impl Pass {
@@ -134,10 +168,14 @@ pub struct History {
     pub ahead: Vec<i64>,
     /// Whether something was broken on purpose (`bugs.rs`), so that plans are not what loops decided.
     pub broken: bool,
+    /// What is served from the beginning.
+    pub served: Vec<Served>,
+    /// When the server went back in time.
+    pub restored: Option<Restored>,
     /// Since when there are no faults any more.
     pub calm_at: u64,
-    /// Who writes at the moment.
-    pub(crate) actor: Option<(Actor, bool)>,
+    /// Who writes at the moment, and the path of the request.
+    pub(crate) actor: Option<(Actor, String)>,
     hash: u64,
 }
 
@@ -161,8 +199,14 @@ impl History {
         }
         let value = |bytes: Option<&[u8]>| bytes.and_then(|b| serde_json::from_slice(b).ok()).map(Arc::new);
         let key = format!("{}/{}", commit.namespace, commit.name);
-        let ((actor, status), kind) = (self.actor.unwrap_or((Actor::Server, false)), commit.resource.plural.clone());
-        self.writes.push(Written { rv: commit.rv, at, actor, status, kind, key, old: value(commit.old), new: value(commit.new) });
+        let status = self.actor.as_ref().is_some_and(|(_, path)| path.ends_with("/status"));
+        // What a request brings about besides (the last object of a kind goes, and with it the definition) is the server's doing.
+        let actor = match &self.actor {
+            Some((actor, path)) if actor.manager().is_none() || names(path, &commit.resource.plural, commit.name) => *actor,
+            _ => Actor::Server,
+        };
+        let (group, kind) = (commit.resource.group.clone(), commit.resource.plural.clone());
+        self.writes.push(Written { rv: commit.rv, at, actor, status, group, kind, key, old: value(commit.old), new: value(commit.new) });
     }
 
     fn mix(&mut self, bytes: &[u8]) {
@@ -193,6 +237,12 @@ impl History {
     pub fn hash(&self) -> u64 {
         self.hash
     }
+}
+
+/// Whether a path names an object, or all of its kind.
+fn names(path: &str, plural: &str, name: &str) -> bool {
+    let mut rest = path.split('/').skip_while(|part| *part != plural).skip(1);
+    rest.next().is_none_or(|part| part == name)
 }
 
 /// `metadata.uid`.

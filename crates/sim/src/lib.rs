@@ -13,12 +13,14 @@ use std::collections::BTreeMap;
 
 pub mod bugs;
 pub mod chance;
+pub mod collection;
 mod fault;
 pub mod history;
 pub mod invariants;
 pub mod network;
 pub mod nodes;
 mod passes;
+mod process;
 mod streams;
 pub mod users;
 mod weather;
@@ -40,17 +42,36 @@ pub struct Report {
     pub violations: Vec<String>,
 }
 
-/// Runs the world of one seed.
+/// Kinds of worlds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    /// Deployments, sets and pods, and two managers that compete.
+    Workloads,
+    /// Owners and dependents of many kinds, and what collects them.
+    Collection,
+}
+
+impl World {
+    /// The world in which a bug shows.
+    pub fn of(bug: Bug) -> Self {
+        if bug.of_collection() { Self::Collection } else { Self::Workloads }
+    }
+
+    /// Runs the world of one seed, with managers that are broken on purpose where a bug is given, and hands its true history over, too.
+    pub fn run(self, seed: u64, bug: Option<Bug>) -> (Report, history::Shared) {
+        match self {
+            Self::Workloads => world::run(seed, bug),
+            Self::Collection => collection::run(seed, bug),
+        }
+    }
+}
+
+/// Runs the workloads of one seed.
 pub fn run_seed(seed: u64) -> Report {
-    world::run(seed, None).0
+    run_with_history(seed).0
 }
 
-/// Runs the world of one seed and hands its true history over, too.
+/// Runs the workloads of one seed and hands their true history over, too.
 pub fn run_with_history(seed: u64) -> (Report, history::Shared) {
-    world::run(seed, None)
-}
-
-/// Runs the world of one seed with managers that are broken on purpose.
-pub fn run_broken(seed: u64, bug: Bug) -> Report {
-    world::run(seed, Some(bug)).0
+    World::Workloads.run(seed, None)
 }

@@ -31,6 +31,13 @@ use crate::{
     weather::{Fate, Weather, refusal},
 };
 
+/// How a request got there, and whether its answer gets back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way {
+    late: bool,
+    unheard: bool,
+}
+
 type BoxError = tower::BoxError;
 type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
@@ -97,18 +104,26 @@ pub struct Network {
     pub(crate) opened: AtomicWaker,
     bug: Option<Bug>,
     links: Mutex<BTreeMap<usize, Arc<Link>>>,
+    scope: &'static Scope,
+    /// What discovery tells, by path and generation of the registry.
+    told: Mutex<BTreeMap<(String, u64), Bytes>>,
 }
 
-/// Kinds whose watches can be late each on its own.
-pub const KINDS: [&str; 4] = ["deployments", "replicasets", "replicationcontrollers", "pods"];
-
-fn kind_of(path: &str) -> &'static str {
-    KINDS.into_iter().find(|k| path.split('/').any(|part| part == *k)).unwrap_or("leases")
+/// What a world is about.
+pub struct Scope {
+    /// Plurals of the kinds whose watches can be late each on its own, and whose requests are kept. No group matters: they are chosen so.
+    pub kinds: &'static [&'static str],
+    /// Group and plural of the resources that discovery tells of, besides custom ones; none: all that the server has. A manager that
+    /// follows whatever is served has a small server that way.
+    pub served: &'static [(&'static str, &'static str)],
 }
+
+/// Where workloads live.
+pub(crate) static WORKLOADS: Scope = Scope { kinds: &["deployments", "replicasets", "replicationcontrollers", "pods"], served: &[] };
 
 impl Network {
     /// A network before a server.
-    pub fn new(server: Arc<Server>, history: Shared, seed: u64, bug: Option<Bug>) -> Arc<Self> {
+    pub fn new(server: Arc<Server>, history: Shared, seed: u64, bug: Option<Bug>, scope: &'static Scope) -> Arc<Self> {
         Arc::new(Self {
             server,
             history,
@@ -118,7 +133,23 @@ impl Network {
             opened: AtomicWaker::new(),
             bug,
             links: Mutex::default(),
+            scope,
+            told: Mutex::default(),
         })
+    }
+
+    /// Kinds of this world.
+    pub fn kinds(&self) -> &'static [&'static str] {
+        self.scope.kinds
+    }
+
+    /// The kind of this world that a path is about; all else is called after the Lease.
+    fn kind_of(&self, path: &str) -> &'static str {
+        self.scope.kinds.iter().copied().find(|k| path.split('/').any(|part| part == *k)).unwrap_or("leases")
+    }
+
+    fn about_kinds(&self, path: &str) -> bool {
+        self.kind_of(path) != "leases"
     }
 
     /// Virtual milliseconds since the start.
@@ -258,7 +289,7 @@ impl Network {
         }
         let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
         let (there, back, fate) = lock(&self.weather).journey(link.manager, &parts.method, &path);
-        let write = parts.method != Method::GET && KINDS.contains(&kind_of(&path));
+        let write = parts.method != Method::GET && self.about_kinds(&path);
         let crash = if write { link.crash_now() } else { None };
         if crash == Some(Fault::CrashBefore) {
             self.struck(Fault::CrashBefore);
@@ -275,16 +306,17 @@ impl Network {
             return lost(silent).await;
         }
         let question = Question { method: parts.method, path, query, headers: parts.headers, body, user: UserInfo::admin() };
+        let unheard = matches!(fate, Fate::Lost { .. }) || crash == Some(Fault::CrashAfterCommit);
         let paused = lock(&self.weather).paused.get(&link.manager).copied().filter(|until| write && *until > Instant::now());
         let mut answer = match fate {
             Fate::Refused(code, reason) => {
                 let answer = refusal(code, reason);
-                self.note(&link, &question, sent, false, &answer);
+                self.note(&link, &question, sent, Way::default(), &answer);
                 answer
             }
             _ => match paused {
                 Some(_) => self.arrive_late(&link, &question, sent).await?,
-                None => self.arrive(&link, &question, sent, false),
+                None => self.arrive(&link, &question, sent, Way { late: false, unheard }),
             },
         };
         if answer.status == StatusCode::GONE {
@@ -307,17 +339,45 @@ impl Network {
             self.struck(Fault::CrashAfterAnswer);
             link.die();
         }
-        if let (Some(bug), Answer::Full(bytes)) = (self.bug, &mut answer.body) {
-            bug.alter_answer(&question.method, &question.path, bytes);
+        if let Answer::Full(bytes) = &mut answer.body {
+            self.narrow(&question.path, bytes);
+            if let Some(bug) = self.bug {
+                bug.alter_answer(&question.method, &question.path, bytes);
+            }
         }
         let body = match answer.body {
             Answer::Full(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
-            Answer::Watch(lines) => self.open(&link, kind_of(&question.path), lines),
+            Answer::Watch(lines) => self.open(&link, self.kind_of(&question.path), lines),
         };
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         Ok(response)
+    }
+
+    /// Leaves in the answer of discovery what this world has.
+    fn narrow(&self, path: &str, body: &mut Bytes) {
+        if self.scope.served.is_empty() || !matches!(path, "/api" | "/apis") {
+            return;
+        }
+        let known = (path.to_owned(), self.server.registry().generation());
+        if let Some(told) = lock(&self.told).get(&known) {
+            *body = told.clone();
+            return;
+        }
+        let Ok(mut list) = serde_json::from_slice::<Value>(body) else { return };
+        for group in list["items"].as_array_mut().into_iter().flatten() {
+            let name = group["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            // Custom groups have a dot and nothing of Kubernetes.
+            let custom = name.contains('.') && !name.ends_with(".k8s.io");
+            for version in group["versions"].as_array_mut().into_iter().flatten() {
+                if let Some(resources) = version["resources"].as_array_mut() {
+                    resources.retain(|r| custom || self.scope.served.iter().any(|(group, plural)| *group == name && r["resource"] == *plural));
+                }
+            }
+        }
+        *body = list.to_string().into();
+        lock(&self.told).insert(known, body.clone());
     }
 
     /// Waits while something holds a manager up; whether it did.
@@ -337,21 +397,21 @@ impl Network {
     }
 
     /// A request reaches the server.
-    fn arrive(&self, link: &Link, question: &Question, sent: u64, late: bool) -> evenkeel_apiserver::Response {
+    fn arrive(&self, link: &Link, question: &Question, sent: u64, way: Way) -> evenkeel_apiserver::Response {
         let actor = Actor::Manager { link: link.id, sent };
-        let kind = kind_of(&question.path);
-        let answer = match question.method == Method::GET && KINDS.contains(&kind) {
+        let kind = self.kind_of(&question.path);
+        let answer = match question.method == Method::GET && kind != "leases" {
             true => self.behind(link, kind, question).unwrap_or_else(|| self.ask(question, actor)),
             false => self.ask(question, actor),
         };
-        self.note(link, question, sent, late, &answer);
+        self.note(link, question, sent, way, &answer);
         answer
     }
 
     /// Keeps a request for the checks; of reads only those of one object matter to them.
-    fn note(&self, link: &Link, question: &Question, sent: u64, late: bool, answer: &evenkeel_apiserver::Response) {
-        let kind = kind_of(&question.path);
-        if question.method != Method::GET || (KINDS.contains(&kind) && !question.path.ends_with(kind)) {
+    fn note(&self, link: &Link, question: &Question, sent: u64, way: Way, answer: &evenkeel_apiserver::Response) {
+        let kind = self.kind_of(&question.path);
+        if question.method != Method::GET || (kind != "leases" && !question.path.ends_with(kind)) {
             let asked = Asked {
                 at: self.now(),
                 sent,
@@ -360,7 +420,8 @@ impl Network {
                 path: question.path.clone(),
                 body: serde_json::from_slice(&question.body).unwrap_or_default(),
                 code: answer.status.as_u16(),
-                late,
+                late: way.late,
+                unheard: way.unheard,
             };
             lock(&self.history).requests.push(asked);
         }
@@ -379,13 +440,13 @@ impl Network {
             network.until(&link, |w| w.paused.get(&link.manager).copied()).await;
             network.struck(Fault::LeaderPaused);
             // Whoever asked may have given up.
-            let _ = tell.send(network.arrive(&link, &question, sent, true));
+            let _ = tell.send(network.arrive(&link, &question, sent, Way { late: true, unheard: false }));
         });
         Ok(answer.await?)
     }
 
     pub(crate) fn ask(&self, question: &Question, actor: Actor) -> evenkeel_apiserver::Response {
-        lock(&self.history).actor = Some((actor, question.path.ends_with("/status")));
+        lock(&self.history).actor = Some((actor, question.path.clone()));
         let answer = self.server.handle(question);
         lock(&self.history).actor = None;
         answer
@@ -393,9 +454,18 @@ impl Network {
 
     /// A request of somebody who stands next to the server: a person, a kubelet.
     pub fn act(&self, actor: Actor, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let form = if method == Method::PATCH { "application/strategic-merge-patch+json" } else { "application/json" };
+        self.act_in(actor, method, path, form, body)
+    }
+
+    /// A merge patch of a person: any kind takes it.
+    pub fn merge(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.act_in(Actor::User, Method::PATCH, path, "application/merge-patch+json", body)
+    }
+
+    fn act_in(&self, actor: Actor, method: Method, path: &str, form: &'static str, body: &Value) -> (StatusCode, Value) {
         let mut headers = HeaderMap::new();
-        let kind = if method == Method::PATCH { "application/strategic-merge-patch+json" } else { "application/json" };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let bytes = if body.is_null() { Bytes::new() } else { body.to_string().into() };
         let question = Question { method, path: path.to_owned(), query: String::new(), headers, body: bytes, user: UserInfo::admin() };

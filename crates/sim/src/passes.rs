@@ -6,14 +6,14 @@ use std::sync::{
 };
 
 use evenkeel_api::{Key, Kind, Object, Pod, ReplicaSet};
-use evenkeel_cache::{Change, Stores};
+use evenkeel_cache::{Change, Store, Stores};
 use evenkeel_election::Clock;
 use evenkeel_manager::Around;
 use evenkeel_plan::{About, ControlLoop, Outcome, Plan, Report, Target, Trigger};
 use jiff::Timestamp;
 
 use crate::{
-    bugs::{Bug, Facts},
+    bugs::{Bug, Facts, Memory},
     history::{Pass, Shared, lock},
     network::Network,
 };
@@ -27,6 +27,8 @@ pub(crate) struct Witness {
     /// How many seconds the process's monotonic clock passes in one.
     pub(crate) rate: f64,
     pub(crate) bug: Option<Bug>,
+    /// What a bug remembers as long as the process lives.
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl Around for Witness {
@@ -69,14 +71,18 @@ impl<L: ControlLoop> ControlLoop for Witnessed<L> {
     }
 
     fn triggers(&self, change: &Change, stores: &Stores) -> Vec<Trigger> {
-        self.inner.triggers(change, stores)
+        let triggers = self.inner.triggers(change, stores);
+        match self.by.bug {
+            Some(bug) => bug.alter_triggers(change, triggers),
+            None => triggers,
+        }
     }
 
     fn snapshot(&self, stores: &Stores, key: &Key) -> Self::Snapshot {
         let mut inner = self.inner.snapshot(stores, key);
         let seen = stores.kinds().map(|(kind, store)| (kind.plural, store.version().0)).collect();
         if let Some(bug) = self.by.bug {
-            bug.blind(&mut inner);
+            bug.blind(&mut inner, stores, &self.by.memory);
         }
         let pass = Pass {
             link: self.by.link,
@@ -87,8 +93,10 @@ impl<L: ControlLoop> ControlLoop for Witnessed<L> {
             seen,
             plan: Plan::default(),
             report: Vec::new(),
+            restores: stores.restores(),
         };
-        let facts = if self.by.bug.is_some() { facts(stores, key) } else { Facts::default() };
+        let sets = self.by.bug.is_some() && stores.any(ReplicaSet::resource()).is_some_and(|s| s.as_any().is::<Store<ReplicaSet>>());
+        let facts = if sets { facts(stores, key) } else { Facts::default() };
         let mut history = lock(&self.by.history);
         history.passes.push(pass);
         Seen { inner, pass: history.passes.len() - 1, facts }
@@ -120,7 +128,10 @@ impl<L: ControlLoop> ControlLoop for Witnessed<L> {
     }
 
     fn all(&self, stores: &Stores) -> Vec<Trigger> {
-        self.inner.all(stores)
+        match self.by.bug {
+            Some(Bug::NeverLooksAgain) => Vec::new(),
+            _ => self.inner.all(stores),
+        }
     }
 }
 

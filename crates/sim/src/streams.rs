@@ -122,20 +122,27 @@ impl Network {
         let mut rest = self.ask(&Question { query, ..question.clone() }, Actor::Server);
         let Answer::Watch(later) = rest.body else { return Some(rest) };
         self.struck(Fault::OlderList);
-        let first = older_list(lock(&self.history).as_of(kind, revision).values().map(|o| &***o), kind, revision);
+        let partial = question.headers.get(http::header::ACCEPT).is_some_and(|a| a.to_str().is_ok_and(|a| a.contains("PartialObject")));
+        let (version, kind_name) = if partial { ("meta.k8s.io/v1", "PartialObjectMetadata") } else { named(kind) };
+        let first = older_list(lock(&self.history).as_of(kind, revision).values().map(|o| &***o), (version, kind_name), revision);
         rest.body = Answer::Watch(Box::pin(futures::stream::iter(first).chain(later)));
         Some(rest)
     }
 }
 
-/// Initial events and the bookmark that ends them.
-fn older_list<'o>(objects: impl Iterator<Item = &'o Value>, kind: &str, revision: u64) -> Vec<Bytes> {
-    let (version, kind) = match kind {
+/// `apiVersion` and `kind` of what loops read whole.
+fn named(plural: &str) -> (&'static str, &'static str) {
+    match plural {
         "pods" => ("v1", "Pod"),
+        "namespaces" => ("v1", "Namespace"),
         "replicationcontrollers" => ("v1", "ReplicationController"),
         "replicasets" => ("apps/v1", "ReplicaSet"),
         _ => ("apps/v1", "Deployment"),
-    };
+    }
+}
+
+/// Initial events and the bookmark that ends them.
+fn older_list<'o>(objects: impl Iterator<Item = &'o Value>, (version, kind): (&str, &str), revision: u64) -> Vec<Bytes> {
     let line = |event: &str, object: Value| Bytes::from(format!("{}\n", json!({"type": event, "object": object})));
     let named = |object: &Value| {
         let mut object = object.clone();

@@ -16,6 +16,8 @@ pub(crate) struct Weather {
     pub(crate) denied_until: Option<Instant>,
     pub(crate) lease_dark: BTreeMap<usize, Instant>,
     pub(crate) frozen: BTreeMap<(usize, &'static str), Instant>,
+    /// A kind that cannot be listed; peace does not heal it.
+    pub(crate) unlistable: Option<&'static str>,
     /// Managers that stand still.
     pub(crate) paused: BTreeMap<usize, Instant>,
     /// Managers whose connections lead nowhere.
@@ -44,6 +46,7 @@ impl Weather {
             denied_until: None,
             lease_dark: BTreeMap::new(),
             frozen: BTreeMap::new(),
+            unlistable: None,
             paused: BTreeMap::new(),
             hole: BTreeMap::new(),
             lag: BTreeMap::new(),
@@ -70,6 +73,10 @@ impl Weather {
         let (there, back) = (self.dice.ms(1..20), self.dice.ms(1..20));
         let now = Instant::now();
         let is = |until: Option<Instant>| until.is_some_and(|u| u > now);
+        if *method == Method::GET && self.unlistable.is_some_and(|kind| path.ends_with(&format!("/{kind}"))) {
+            self.struck(Fault::Unlistable);
+            return (there, back, Fate::Refused(500, "InternalError"));
+        }
         if self.calm {
             return (there, back, Fate::Pass);
         }

@@ -1,13 +1,8 @@
 //! One seed's world: server, two managers, nodes, people and weather, in one thread and in virtual time.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use evenkeel_apiserver::{Options as ServerOptions, Server};
-use evenkeel_manager::{Options, World, controllers::Selection, run_around};
-use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
@@ -18,9 +13,9 @@ use crate::{
     chance::Dice,
     history::{Shared, lock, uid},
     invariants,
-    network::{KINDS, Network},
+    network::{Network, WORKLOADS},
     nodes::{PodNews, run_nodes},
-    passes::Witness,
+    process::{Clocks, Supervised, VirtualClock, supervise},
     users::{ACTING, Users},
 };
 
@@ -37,42 +32,6 @@ const STAY: Duration = Duration::from_secs(20);
 /// Longest that a wall clock is ahead of the server's, or behind it (F13).
 const APART: i64 = 150;
 
-/// Wall time of the simulation.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct VirtualClock {
-    start: Instant,
-    /// Seconds by which it is ahead of the server's clock.
-    ahead: i64,
-}
-
-/// How one manager's clocks go, all its life.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Clocks {
-    /// Seconds of the wall clock ahead of the server's.
-    ahead: i64,
-    /// Seconds of the monotonic clock per second.
-    rate: f64,
-}
-
-impl VirtualClock {
-    fn time(&self) -> Timestamp {
-        let start = Timestamp::from_second(1_800_000_000).expect("a date in 2027");
-        start + SignedDuration::try_from(self.start.elapsed()).unwrap_or_default() + SignedDuration::from_secs(self.ahead)
-    }
-}
-
-impl evenkeel_apiserver::Clock for VirtualClock {
-    fn now(&self) -> Timestamp {
-        self.time()
-    }
-}
-
-impl evenkeel_client::Clock for VirtualClock {
-    fn now(&self) -> Timestamp {
-        self.time()
-    }
-}
-
 /// Runs one seed.
 pub fn run(seed: u64, bug: Option<Bug>) -> (Report, Shared) {
     let runtime =
@@ -86,7 +45,7 @@ async fn live(seed: u64, bug: Option<Bug>) -> (Report, Shared) {
     let history = Shared::default();
     let (tell, news) = mpsc::unbounded_channel();
     observe(&server, &history, clock, tell);
-    let network = Network::new(server, history.clone(), seed, bug);
+    let network = Network::new(server, history.clone(), seed, bug, &WORKLOADS);
     let clocks = clocks(seed, bug);
     lock(&history).ahead = clocks.iter().map(|c| c.ahead * 1000).collect();
     lock(&history).broken = bug.is_some();
@@ -94,7 +53,7 @@ async fn live(seed: u64, bug: Option<Bug>) -> (Report, Shared) {
     tasks.spawn(network.clone().pump());
     tasks.spawn(run_nodes(network.clone(), news, seed, ACTING));
     for (manager, own) in clocks.into_iter().enumerate() {
-        tasks.spawn(supervise(network.clone(), clock, own, seed, manager, bug));
+        tasks.spawn(supervise(Supervised { network: network.clone(), clock, clocks: own, seed, manager, loops: LOOPS, bug }));
     }
     let end = Instant::now() + ACTING;
     let mut users = Users::new(network.clone(), seed);
@@ -170,33 +129,6 @@ fn observe(server: &Arc<Server>, history: &Shared, clock: VirtualClock, tell: mp
 /// The loops of these worlds. Their nodes are no objects, so the pod garbage collector would find every pod orphaned.
 const LOOPS: &str = "deployment,replicaset,replicationcontroller";
 
-/// Starts a manager, and starts it again whenever it has died or ended.
-async fn supervise(network: Arc<Network>, clock: VirtualClock, clocks: Clocks, seed: u64, manager: usize, bug: Option<Bug>) {
-    let mut dice = Dice::new(seed, 10 + manager as u64);
-    loop {
-        let (link, client) = network.connect(manager);
-        let chance = Mutex::new(Dice::new(seed, 100 + link.id as u64));
-        let clock = Arc::new(VirtualClock { ahead: clocks.ahead, ..clock });
-        let around = Witness { history: network.history.clone(), network: network.clone(), link: link.id, rate: clocks.rate, bug };
-        let world =
-            World { lease_client: client.clone(), client, host: "sim".into(), clock, chance: Arc::new(move || lock(&chance).next()) };
-        let controllers = Selection::parse(LOOPS).expect("names of controllers");
-        let options = Options { identity: Some(format!("m{}-{}", manager, link.id)), secure_port: None, controllers, ..Options::default() };
-        let mut process = tokio::task::JoinSet::new();
-        process.spawn(run_around(options, world, link.stop.subscribe(), around));
-        tokio::select! {
-            biased;
-            () = link.died.notified() => {}
-            _ = process.join_next() => {}
-        }
-        process.shutdown().await;
-        // What it had spawned does not outlive it.
-        link.die();
-        network.cut_off(manager);
-        sleep(dice.ms(200..4000)).await;
-    }
-}
-
 /// How the managers' clocks go in this seed.
 fn clocks(seed: u64, bug: Option<Bug>) -> [Clocks; MANAGERS] {
     let mut dice = Dice::new(seed, 6);
@@ -222,7 +154,7 @@ async fn weather(network: Arc<Network>, seed: u64, end: Instant) {
             return;
         }
         let manager = dice.pick(0..MANAGERS as u64) as usize;
-        let kind = KINDS[dice.pick(0..KINDS.len() as u64) as usize];
+        let kind = WORKLOADS.kinds[dice.pick(0..WORKLOADS.kinds.len() as u64) as usize];
         match dice.pick(0..14) {
             10 => {
                 network.lag(manager, dice.ms(3000..20_000), dice.ms(500..10_000));

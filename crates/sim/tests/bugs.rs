@@ -1,16 +1,17 @@
 //! The checks bite: managers that are broken on purpose are found, each by the invariant that is about it (reliability part 3, "mutation check
 //! of the battery"). Names of tests begin with the row of reliability part 1 where there is one.
 
-use evenkeel_sim::{Bug, run_broken, run_seed};
+use evenkeel_sim::{Bug, World};
 
 /// Seeds in which a bug must be found.
 const SEEDS: std::ops::Range<u64> = 0..60;
 
 fn is_found(bug: Bug) {
+    let world = World::of(bug);
     let breaks = |v: &String| v.starts_with(bug.breaks());
-    let finds = |seed: u64| run_broken(seed, bug).violations.into_iter().find(breaks);
+    let finds = |seed: u64| world.run(seed, Some(bug)).0.violations.into_iter().find(breaks);
     // What happens in the same seed without the bug is not its doing.
-    let alone = |seed: u64| !run_seed(seed).violations.iter().any(breaks);
+    let alone = |seed: u64| !world.run(seed, None).0.violations.iter().any(breaks);
     let found = SEEDS.into_iter().find_map(|seed| finds(seed).filter(|_| alone(seed)).map(|v| (seed, v)));
     let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} (row {}): no {} in seeds {SEEDS:?}", bug.row(), bug.breaks()));
     println!("row {} {bug:?}: seed {seed}: {violation}", bug.row());
@@ -46,4 +47,18 @@ bugs! {
     row_76_fence_off_breaks_le_1: FenceOff,
     revision_not_increased_breaks_dp_3: RevisionNotIncreased,
     recreate_does_not_wait_breaks_dp_4: RecreateDoesNotWait,
+    gone_by_uid_alone_breaks_gc_1: GoneByUidAlone,
+    unknown_is_gone_breaks_gc_1: UnknownIsGone,
+    no_preconditions_breaks_gc_1: NoPreconditions,
+    gone_for_ever_breaks_gc_1: GoneForEver,
+    owners_go_unseen_breaks_gc_2: OwnersGoUnseen,
+    never_looks_again_breaks_gc_2: NeverLooksAgain,
+    waiting_ignored_breaks_gc_2: WaitingIgnored,
+    released_too_early_breaks_gc_3: ReleasedTooEarly,
+    orphans_keep_their_reference_breaks_gc_3: OrphansKeepTheirReference,
+    out_of_scope_is_gone_breaks_gc_4: OutOfScopeIsGone,
+    rings_hang_breaks_gc_4: RingsHang,
+    waits_for_every_kind_breaks_gc_5: WaitsForEveryKind,
+    asks_for_each_dependent_breaks_gc_6: AsksForEachDependent,
+    deletes_twice_breaks_gc_6: DeletesTwice,
 }

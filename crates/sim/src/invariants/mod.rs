@@ -5,8 +5,9 @@
 //! ([`Pass::seen`]): a spec that was changed after the snapshot was taken cannot be known to the pass, and one changed before must be.
 //!
 //! `replicasets.rs` has RS-1 to RS-3, `victims.rs` the ranking behind RS-3, `deployments.rs` DP-1 to DP-4, `scaling.rs` DP-5, `progress.rs`
-//! DP-6, `requests.rs` what is asked of requests (RS-2, RS-5, LE-1, D-3), `converged.rs` RS-4.
+//! DP-6, `requests.rs` what is asked of requests (RS-2, RS-5, LE-1, D-3), `converged.rs` RS-4; `collection.rs` has GC-1 to GC-6.
 
+pub mod collection;
 mod converged;
 mod deployments;
 mod progress;
