@@ -64,6 +64,7 @@ pub(crate) struct Kinds {
 }
 
 struct Running {
+    driver: Arc<dyn Driver>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -105,19 +106,54 @@ impl Kinds {
             _ = stop.wait_for(|stop| *stop) => {}
             () = self.follow() => {}
         }
+        self.end().await;
+    }
+
+    /// Asks once what there is, and waits until all of it is listed or has taken too long: for who looks once.
+    ///
+    /// # Errors
+    /// When the server does not say what it serves.
+    pub(crate) async fn fill(&mut self) -> Result<(), String> {
+        self.ask().await?;
+        while !self.awaited.is_empty() {
+            sleep(LOOK).await;
+            self.look();
+        }
+        Ok(())
+    }
+
+    /// Kinds of which no list is in, and group versions that could not be asked; why, where that is known.
+    pub(crate) fn not_known(&self) -> Vec<(String, Option<String>)> {
+        let stores = self.cache.read();
+        let unlisted = self.running.iter().filter(|(kind, _)| !stores.any(kind).is_some_and(|store| store.synced()));
+        let unlisted = unlisted.map(|(kind, running)| (kind.to_string(), running.driver.trouble().map(|trouble| trouble.last)));
+        unlisted.chain(self.mapping.unsure.iter().map(|group| (group.to_string(), None))).collect()
+    }
+
+    /// Stops all drivers.
+    pub(crate) async fn end(self) {
         for running in self.running.into_values() {
             running.stop.send_replace(true);
             let _ = running.task.await;
         }
     }
 
+    /// One round of discovery.
+    async fn ask(&mut self) -> Result<(), String> {
+        let found = self.api.discover().await?;
+        if found.resources.is_empty() {
+            return Err("the server says that it serves nothing".to_owned());
+        }
+        self.adjust(&found);
+        Ok(())
+    }
+
     async fn follow(&mut self) {
         let mut soon = SOON.iter();
         loop {
-            match self.api.discover().await {
-                Ok(found) if !found.resources.is_empty() => self.adjust(&found),
-                Ok(_) => self.failed("the server says that it serves nothing"),
-                Err(error) => self.failed(&error),
+            if let Err(error) = self.ask().await {
+                self.errors.inc();
+                warn!(error, "what the server serves is not known; all kinds stay as they are");
             }
             let next = Instant::now() + soon.next().copied().unwrap_or(PERIOD);
             loop {
@@ -134,11 +170,6 @@ impl Kinds {
                 }
             }
         }
-    }
-
-    fn failed(&self, error: &str) {
-        self.errors.inc();
-        warn!(error, "what the server serves is not known; all kinds stay as they are");
     }
 
     /// Stops waiting for lists that are in, or have taken too long.
@@ -209,11 +240,11 @@ impl Kinds {
     }
 
     fn start(&self, kind: Kind) -> Running {
-        let driver = ListWatch::headers(self.feed.clone(), kind);
+        let driver: Arc<dyn Driver> = Arc::new(ListWatch::headers(self.feed.clone(), kind));
         driver.register(&self.cache);
         let (stop, stopped) = watch::channel(false);
-        let cache = self.cache.clone();
-        Running { stop, task: tokio::spawn(async move { Driver::run(&driver, cache, stopped).await }) }
+        let (running, cache) = (driver.clone(), self.cache.clone());
+        Running { driver, stop, task: tokio::spawn(async move { running.run(cache, stopped).await }) }
     }
 }
 

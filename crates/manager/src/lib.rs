@@ -12,12 +12,15 @@ mod election;
 pub mod flags;
 pub mod gc_command;
 pub mod interlock;
+mod kind_names;
 mod kinds;
 mod metrics;
 mod pages;
 mod pass;
 pub mod plan_command;
+mod planner;
 mod run;
+mod what_if_command;
 mod wiring;
 mod world;
 

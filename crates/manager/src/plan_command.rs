@@ -1,17 +1,22 @@
 //! `evenkeel plan`: prints the writes that the loops would make now, and makes none.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use evenkeel_api::Key;
+use evenkeel_api::{Key, Kind};
 use evenkeel_client::{ConnectOptions, SystemClock};
-use evenkeel_plan::{ControlLoop, Next, Outcome, Write};
-use evenkeel_watch::wait_synced;
-use tokio::sync::watch;
+use evenkeel_plan::{ControlLoop, Next, Outcome, PatchForm, Propagation, Write};
 
-use crate::{World, controllers::Selection, flags::Options, wiring};
+use crate::{
+    World,
+    controllers::Selection,
+    flags::Options,
+    kind_names,
+    planner::Planner,
+    what_if_command::{self, Cascade, HOW_TO_NAME, Question, kind_and_name},
+};
 
-/// Prints the writes that the loops would make now, and why; makes none.
+/// Prints the writes that the loops would make now, and why; or what would follow if an object were deleted. Makes no write.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel plan", disable_version_flag = true)]
 struct Arguments {
@@ -24,12 +29,18 @@ struct Arguments {
     /// Controllers to ask, as for the manager.
     #[arg(long, default_value = "*")]
     controllers: String,
+    /// What would go and what would stay if this object, such as `deployment/web`, were deleted.
+    #[arg(long, value_name = "KIND/NAME", conflicts_with_all = ["object", "controllers"])]
+    if_deleted: Option<String>,
+    /// How its dependents would go; without it, as the server does it when a delete does not say.
+    #[arg(long, value_enum, requires = "if_deleted")]
+    cascade: Option<Cascade>,
+    /// A line for every object, also where very many fare alike.
+    #[arg(long, requires = "if_deleted")]
+    all: bool,
     /// Only this object, such as `deployment/web` or `rs/web-5d4f`.
     object: Option<String>,
 }
-
-/// How long the caches may take to fill.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the subcommand with the words after `plan`.
 pub async fn main(args: impl Iterator<Item = String>) -> ExitCode {
@@ -59,56 +70,39 @@ struct Scope {
 }
 
 impl Scope {
-    fn covers(&self, about: &evenkeel_plan::About, key: &Key) -> bool {
-        let kind = |given: &str| {
-            let given = given.to_lowercase();
-            let (kind, plural) = (about.primary.kind.to_lowercase(), about.primary.plural);
-            let short = match about.primary.kind {
-                "Deployment" => "deploy",
-                "ReplicaSet" => "rs",
-                "ReplicationController" => "rc",
-                "Namespace" => "ns",
-                _ => "",
-            };
-            given == kind || given == plural || (given == short && !short.is_empty()) || given == about.primary.group_resource()
-        };
+    fn covers(&self, kind: Kind, key: &Key) -> bool {
         self.namespace.as_deref().is_none_or(|ns| ns == &*key.namespace)
-            && self.object.as_ref().is_none_or(|(k, name)| kind(k) && *name == *key.name)
+            && self.object.as_ref().is_none_or(|(given, name)| kind_names::goes_by(kind, given) && *name == *key.name)
     }
 }
 
 async fn plan(arguments: Arguments) -> Result<String, String> {
-    let object = match arguments.object.as_deref().map(|o| o.split_once('/')) {
-        None => None,
-        Some(Some((kind, name))) if !kind.is_empty() && !name.is_empty() => Some((kind.to_owned(), name.to_owned())),
-        Some(_) => return Err("name an object as KIND/NAME, such as deployment/web".to_owned()),
-    };
+    let split = |object: &String| kind_and_name(object).map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+    let object = arguments.object.as_ref().map(|object| split(object).ok_or(HOW_TO_NAME)).transpose()?;
+    arguments.if_deleted.as_ref().map(|object| split(object).ok_or(HOW_TO_NAME)).transpose()?;
     let namespace = arguments.namespace.clone().or_else(|| object.as_ref().map(|_| "default".to_owned()));
     let scope = Scope { namespace, object };
-    let selection = Selection::parse(&arguments.controllers)
+    // What follows from a delete is the collector's work alone.
+    let controllers = if arguments.if_deleted.is_some() { evenkeel_garbage_collector::ABOUT.name } else { &arguments.controllers };
+    let selection = Selection::parse(controllers)
         .map_err(|e| e.unknown.iter().map(|n| format!("{n:?} is not in the list of known controllers")).collect::<Vec<_>>().join("\n"))?;
-    let connect = ConnectOptions { kubeconfig: arguments.kubeconfig, master: None };
+    let connect = ConnectOptions { kubeconfig: arguments.kubeconfig.clone(), master: None };
     let world = World::connect(&connect, Arc::new(SystemClock)).await.map_err(|e| e.to_string())?;
     let options = Options { controllers: selection, leader_elect: false, ..Options::default() };
-    let planner = wiring::Planner::new(&options, &world);
-
-    let (end, ended) = watch::channel(false);
-    let mut tasks = tokio::task::JoinSet::new();
-    for driver in &planner.drivers {
-        let (driver, cache, ended) = (driver.clone(), planner.cache.clone(), ended.clone());
-        tasks.spawn(async move { driver.run(cache, ended).await });
-    }
-    let kinds: Vec<_> = planner.drivers.iter().map(|d| d.kind()).collect();
-    let synced = tokio::time::timeout(PATIENCE, wait_synced(&planner.cache, &kinds, &ended)).await;
-    let trouble =
-        || planner.drivers.iter().filter_map(|d| d.trouble().map(|t| format!("{}: {}", d.kind(), t.last))).collect::<Vec<_>>().join("; ");
-    if synced.is_err() {
-        return Err(format!("the API server did not list everything within {PATIENCE:?}: {}", trouble()));
-    }
-    let text = planner.describe(|about, key| scope.covers(about, key));
-    end.send_replace(true);
-    tasks.shutdown().await;
-    Ok(if text.is_empty() { "nothing to do\n".to_owned() } else { text })
+    let mut planner = Planner::new(&options, &world);
+    planner.fill().await?;
+    let text = match &arguments.if_deleted {
+        Some(object) => {
+            let namespace = arguments.namespace.as_deref();
+            what_if_command::answer(&planner, &Question { object, namespace, cascade: arguments.cascade, all: arguments.all })
+        }
+        None => {
+            let text = planner.describe(&|kind, key| scope.covers(kind, key));
+            Ok(if text.is_empty() { "nothing to do\n".to_owned() } else { text } + &planner.not_known())
+        }
+    };
+    planner.end().await;
+    text
 }
 
 /// The plans of all keys that `covers` lets through. Of a pass about everything, it lets single writes through.
@@ -175,17 +169,34 @@ fn in_words(write: &Write, whose: bool) -> String {
             Some(phase) => format!("mark {object} as {}", phase.to_lowercase()),
             None => format!("patch {object}/status"),
         },
-        Write::Patch { body, .. } => {
-            let release = body.pointer("/metadata/ownerReferences/0/$patch").is_some();
-            format!("{} {object}", if release { "release" } else { "adopt" })
-        }
+        Write::Patch { body, form, .. } => patch_in_words(&object, *form, &body["metadata"]),
         Write::Delete { grace: Some(0), .. } => format!("delete {object} without grace"),
+        Write::Delete { propagation: Some(Propagation::Foreground), .. } => format!("delete {object}, its dependents first"),
+        Write::Delete { propagation: Some(Propagation::Orphan), .. } => format!("delete {object}, its dependents are let go"),
         Write::Delete { .. } => format!("delete {object}"),
         Write::Look { .. } => format!("read {object} live: is it gone?"),
         Write::DeleteCollection { kind, place, .. } => format!("delete all {} of namespace {}", kind.group_resource(), place.namespace),
         Write::Count { kind, place } => format!("count the {} of namespace {}", kind.group_resource(), place.namespace),
         Write::Discover => "ask what the server serves".to_owned(),
         Write::ConfirmOwner { .. } => format!("read {object} live, before anything is adopted"),
+    }
+}
+
+/// A patch of owner references or finalizers. One that merges carries what is left, not what goes.
+fn patch_in_words(object: &str, form: PatchForm, header: &serde_json::Value) -> String {
+    let names = |field: &str, name: &dyn Fn(&serde_json::Value) -> Option<String>| -> Option<String> {
+        let left: Vec<String> = header.get(field)?.as_array().into_iter().flatten().filter_map(name).collect();
+        Some(left.join(", "))
+    };
+    if let Some(left) = names("finalizers", &|f| f.as_str().map(str::to_owned)) {
+        let left = if left.is_empty() { String::new() } else { format!("; {left} still holds it") };
+        return format!("take the collector's finalizer off {object}{left}");
+    }
+    let release = header.pointer("/ownerReferences/0/$patch").is_some();
+    match names("ownerReferences", &|owner| Some(format!("{} {}", owner["kind"].as_str()?, owner["name"].as_str()?))) {
+        Some(left) if form == PatchForm::Merge && left.is_empty() => format!("release {object} from all its owners"),
+        Some(left) if form == PatchForm::Merge => format!("release {object} from all its owners but {left}"),
+        _ => format!("{} {object}", if release { "release" } else { "adopt" }),
     }
 }
 

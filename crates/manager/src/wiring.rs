@@ -206,7 +206,7 @@ pub(crate) fn wire(
 }
 
 /// The clock that tells a loop how old its facts are.
-fn time_of(world: &World) -> evenkeel_garbage_collector::Clock {
+pub(crate) fn time_of(world: &World) -> evenkeel_garbage_collector::Clock {
     let clock = world.clock.clone();
     Arc::new(move || clock.now())
 }
@@ -215,9 +215,9 @@ fn time_of(world: &World) -> evenkeel_garbage_collector::Clock {
 pub(crate) type RunAudit = Box<dyn FnOnce(Stop) -> BoxFuture<'static, ()> + Send>;
 
 /// How one kind comes into the cache and is held against the server.
-struct Read {
+pub(crate) struct Read {
     kind: Kind,
-    driver: fn(&Feed) -> Arc<dyn Driver>,
+    pub(crate) driver: fn(&Feed) -> Arc<dyn Driver>,
     audit: fn(&Feed, Arc<dyn Driver>, Arc<Cache>) -> RunAudit,
 }
 
@@ -236,48 +236,7 @@ fn all_kinds() -> [Read; 6] {
     [read::<Deployment>(), read::<ReplicaSet>(), read::<ReplicationController>(), read::<Pod>(), read::<Node>(), read::<Namespace>()]
 }
 
-fn kinds_read<'a>(loops: impl Iterator<Item = &'a About> + Clone) -> impl Iterator<Item = Read> {
+/// The kinds that some of these loops read.
+pub(crate) fn kinds_read<'a>(loops: impl Iterator<Item = &'a About> + Clone) -> impl Iterator<Item = Read> {
     all_kinds().into_iter().filter(move |read| loops.clone().any(|about| about.watches.contains(&read.kind)))
-}
-
-/// Cache, drivers and loops for `evenkeel plan`: nothing that could write.
-pub(crate) struct Planner {
-    pub(crate) cache: Arc<Cache>,
-    pub(crate) drivers: Vec<Arc<dyn Driver>>,
-    clock: Arc<dyn evenkeel_client::Clock>,
-    loops: Vec<(&'static About, Describe)>,
-}
-
-/// Tells what a loop would do about all keys that are let through.
-type Describe = Box<dyn Fn(&Stores, &dyn Fn(&Key) -> bool, jiff::Timestamp) -> String>;
-
-impl Planner {
-    pub(crate) fn new(options: &Options, world: &World) -> Self {
-        fn ask<L: ControlLoop>(control_loop: L) -> (&'static About, Describe) {
-            (
-                control_loop.about(),
-                Box::new(move |stores, covers, now| crate::plan_command::describe_all(&control_loop, stores, covers, now)),
-            )
-        }
-        let all = [
-            ask(DeploymentLoop::default()),
-            ask(ReplicaSetLoop::default()),
-            ask(ReplicationControllerLoop::default()),
-            ask(NamespaceLoop::default()),
-            ask(PodGcLoop::new(options.terminated_pods)),
-        ];
-        let loops: Vec<_> = all.into_iter().filter(|(about, _)| options.controllers.runs(about.name)).collect();
-        let cache = Cache::new();
-        let feed = Feed::new(world.client.clone(), world.chance.clone());
-        let drivers: Vec<_> = kinds_read(loops.iter().map(|(about, _)| *about)).map(|read| (read.driver)(&feed)).collect();
-        drivers.iter().for_each(|d| d.register(&cache));
-        Self { cache, drivers, clock: world.clock.clone(), loops }
-    }
-
-    /// What the loops would do now for every key that `covers` lets through.
-    pub(crate) fn describe(&self, covers: impl Fn(&About, &Key) -> bool) -> String {
-        let stores = self.cache.read();
-        let now = self.clock.now();
-        self.loops.iter().map(|(about, describe)| describe(&stores, &|key| covers(about, key), now)).collect()
-    }
 }
