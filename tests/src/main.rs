@@ -62,6 +62,27 @@ enum Command {
     Takeover(Takeover),
     /// Loads an API server and prints one figure set; `cargo xtask bench apiserver` calls it.
     Load(LoadFlags),
+    /// Sends requests out of a file and prints one figure set; `cargo xtask bench` calls it.
+    Send(SendFlags),
+}
+
+#[derive(Debug, Args)]
+struct SendFlags {
+    /// The way to the server: one cluster, one user with a token.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: PathBuf,
+    /// One JSON line for each run of requests: method, path, body, type, count.
+    #[arg(long, value_name = "FILE")]
+    requests: PathBuf,
+    /// How many connections send requests.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// A list that is looked at until it is empty, once all requests are answered.
+    #[arg(long, value_name = "PATH")]
+    until_empty: Vec<String>,
+    /// How long that may take, in seconds.
+    #[arg(long, default_value_t = 600)]
+    patience: u64,
 }
 
 #[derive(Debug, Args)]
@@ -273,6 +294,7 @@ fn main() -> ExitCode {
         Command::Clients => tell_of_clients(),
         Command::Takeover(flags) => take_over(&flags),
         Command::Load(flags) => make_load(flags),
+        Command::Send(flags) => send(flags),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -491,5 +513,14 @@ fn make_load(flags: LoadFlags) -> Outcome {
         }
     })?;
     println!("{line}");
+    Ok(true)
+}
+
+fn send(flags: SendFlags) -> Outcome {
+    let SendFlags { kubeconfig, requests, connections, until_empty, patience } = flags;
+    let patience = std::time::Duration::from_secs(patience);
+    let send = load::Send { access: Access::read(&kubeconfig)?, requests, connections, until_empty, patience };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("{}", runtime.block_on(load::send(&send))?);
     Ok(true)
 }

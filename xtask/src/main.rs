@@ -45,8 +45,12 @@ cargo xtask COMMAND
   corpus [FLAGS]              recorded conversations with kube-apiserver, in process or with --https URL
   sim --seeds A..B            seeded fault simulation, B left out; a failing seed replays exactly
   bench idle|burst [FLAGS]    figures of the real binary, one JSON line each
+  bench idle --noise          its memory beside 120,000 objects that no loop cares about; fails above what is to be reached
+  bench gc [FLAGS]            calls and time of the garbage collector beside a client that deletes as much; fails when one is missed
+                              --case NAMES  background, foreground, orphan, wide, chain, chain-foreground, rings
+                              --scale N  sizes in percent (gc, idle --noise)
   bench apiserver             figures of the local API server; fails when one is not reached
-                              --kubeconfig FILE  a real API server;  --rival BINARY  pair another manager
+                              all but the last:  --kubeconfig FILE  a real API server;  --rival BINARY  pair another manager
   mutants [FLAGS]             how many mutants of the loops the tests catch (long)
   kubectl                     where kubectl is; fetched below target/ when the machine has none of 1.30 or newer";
 

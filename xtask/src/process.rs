@@ -40,10 +40,19 @@ impl Running {
 
     /// Resident memory in bytes (`VmRSS`).
     pub fn resident(&self) -> Result<u64, Failure> {
+        self.memory("VmRSS")
+    }
+
+    /// The most resident memory that it had so far, in bytes (`VmHWM`).
+    pub fn peak(&self) -> Result<u64, Failure> {
+        self.memory("VmHWM")
+    }
+
+    fn memory(&self, name: &str) -> Result<u64, Failure> {
         let text = self.proc_file("status")?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-        kilobytes.map(|kb| kb * 1024).ok_or_else(|| Failure::Machine(format!("{} has no VmRSS", self.name)))
+        kilobytes.map(|kb| kb * 1024).ok_or_else(|| Failure::Machine(format!("{} has no {name}", self.name)))
     }
 
     /// CPU seconds used so far, in user and kernel mode.

@@ -1,12 +1,14 @@
-//! The load maker of `cargo xtask bench apiserver`: creates, deliveries of watches and long lists, timed.
+//! The load maker of `cargo xtask bench`: creates, deliveries of watches, long lists, and requests out of a file, timed.
 //!
 //! It shares the machine with the server that it measures, so it does as little as it can: requests are put together once, answers are
 //! counted, not read.
 
 mod connection;
 mod runs;
+mod send;
 
 pub use runs::{Load, create, deliver, list, touch};
+pub use send::{Send, send};
 
 use crate::transport::NoAnswer;
 
@@ -29,6 +31,9 @@ pub enum LoadError {
         /// The beginning of the answer.
         body: String,
     },
+    /// A file of requests is none.
+    #[error("{0}")]
+    File(String),
     /// It took too long.
     #[error("{0}")]
     Late(String),

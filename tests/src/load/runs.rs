@@ -32,7 +32,7 @@ impl Load {
     }
 }
 
-fn checked(answer: &Answered, what: &str) -> Result<(), LoadError> {
+pub(super) fn checked(answer: &Answered, what: &str) -> Result<(), LoadError> {
     if (200..300).contains(&answer.status) {
         return Ok(());
     }
@@ -57,37 +57,39 @@ fn pod(namespace: &str, number: usize) -> String {
     .to_string()
 }
 
-/// Sends `request(number)` for each pod over all connections; gives the time of each, sorted.
-async fn send_all(
-    load: &Load,
+/// Sends `request(number)` for each number below `count` over so many connections; gives the time of each, sorted.
+pub(super) async fn send_all(
     target: &Target,
+    count: usize,
+    connections: usize,
     request: impl Fn(usize) -> Request + Send + Sync + 'static,
 ) -> Result<(Duration, Vec<Duration>), LoadError> {
+    let open = connections.max(1);
     let mut connections = Vec::new();
-    for _ in 0..load.connections.max(1) {
+    for _ in 0..open {
         connections.push(target.connect().await?);
     }
     let (next, request) = (Arc::new(AtomicUsize::new(0)), Arc::new(request));
     let start = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for mut connection in connections {
-        let (next, request, pods) = (Arc::clone(&next), Arc::clone(&request), load.pods);
+        let (next, request) = (Arc::clone(&next), Arc::clone(&request));
         tasks.spawn(async move {
             let mut took = Vec::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= pods {
+                if number >= count {
                     return Ok::<_, LoadError>(took);
                 }
                 let Request { method, path, content_type, body } = request(number);
                 let sent = Instant::now();
-                let answer = connection.ask(method, &path, content_type, body.as_bytes()).await?;
+                let answer = connection.ask(method, &path, &content_type, body.as_bytes()).await?;
                 took.push(sent.elapsed());
-                checked(&answer, method)?;
+                checked(&answer, &format!("{method} {path}"))?;
             }
         });
     }
-    let mut all = Vec::with_capacity(load.pods);
+    let mut all = Vec::with_capacity(count);
     while let Some(done) = tasks.join_next().await {
         all.extend(done.map_err(std::io::Error::other)??);
     }
@@ -96,29 +98,35 @@ async fn send_all(
     Ok((elapsed, all))
 }
 
-struct Request {
-    method: &'static str,
-    path: String,
-    content_type: &'static str,
-    body: String,
+/// A request that is about to be sent.
+pub(super) struct Request {
+    pub(super) method: &'static str,
+    pub(super) path: String,
+    pub(super) content_type: String,
+    pub(super) body: String,
 }
 
 fn creates(load: &Load) -> impl Fn(usize) -> Request + Send + Sync + 'static {
     let (path, namespace) = (load.pods_path(), load.namespace.clone());
-    move |number| Request { method: "POST", path: path.clone(), content_type: "application/json", body: pod(&namespace, number) }
+    move |number| Request { method: "POST", path: path.clone(), content_type: "application/json".to_owned(), body: pod(&namespace, number) }
 }
 
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e5).round() / 100.0
 }
 
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+/// Seconds, with five digits.
+pub(super) fn rounded_seconds(time: Duration) -> f64 {
+    milliseconds(time) / 1000.0
+}
+
+pub(super) fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).map_or(0.0, |t| milliseconds(*t))
 }
 
 fn figures(load: &Load, elapsed: Duration, took: &[Duration]) -> Value {
     json!({
-        "pods": load.pods, "connections": load.connections, "seconds": milliseconds(elapsed) / 1000.0,
+        "pods": load.pods, "connections": load.connections, "seconds": rounded_seconds(elapsed),
         "per_second": (load.pods as f64 / elapsed.as_secs_f64()).round(),
         "p50_ms": percentile(took, 50), "p99_ms": percentile(took, 99),
     })
@@ -131,7 +139,7 @@ fn figures(load: &Load, elapsed: Duration, took: &[Duration]) -> Value {
 pub async fn create(load: &Load) -> Result<Value, LoadError> {
     let target = Target::new(&load.access)?;
     make_namespace(&mut target.connect().await?, &load.namespace).await?;
-    let (elapsed, took) = send_all(load, &target, creates(load)).await?;
+    let (elapsed, took) = send_all(&target, load.pods, load.connections, creates(load)).await?;
     Ok(figures(load, elapsed, &took))
 }
 
@@ -150,10 +158,10 @@ pub async fn touch(load: &Load) -> Result<Value, LoadError> {
     let request = move |number| Request {
         method: "PATCH",
         path: format!("{path}/pod-{number:06}/status"),
-        content_type: "application/strategic-merge-patch+json",
+        content_type: "application/strategic-merge-patch+json".to_owned(),
         body: status.clone(),
     };
-    let (elapsed, took) = send_all(load, &target, request).await?;
+    let (elapsed, took) = send_all(&target, load.pods, load.connections, request).await?;
     Ok(figures(load, elapsed, &took))
 }
 
@@ -184,7 +192,7 @@ pub async fn deliver(load: &Load, watchers: usize) -> Result<Value, LoadError> {
         });
     }
     let start = Instant::now();
-    let (elapsed, took) = send_all(load, &target, creates(load)).await?;
+    let (elapsed, took) = send_all(&target, load.pods, load.connections, creates(load)).await?;
     let all = async {
         let mut last = start;
         while let Some(done) = tasks.join_next().await {

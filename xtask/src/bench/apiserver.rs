@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Options;
+use super::verdict::Target::{AtLeast, AtMost};
+use super::verdict::Verdict;
 use crate::process::Running;
 use crate::{Failure, program, workspace};
 
@@ -32,7 +34,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     program::build(&["--bins", "--quiet"])?;
     let pods = options.pods.unwrap_or(PODS);
     let folder = workspace::target().join("bench");
-    let mut verdict = Verdict::default();
+    let mut verdict = Verdict::of("apiserver");
 
     let server = LocalServer::start(&folder, "apiserver", &[])?;
     server.load("create", "warm", WARM_UP, &[])?;
@@ -41,20 +43,20 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let made = server.load("create", "standing", pods, &[])?;
     std::thread::sleep(REST);
     let after = server.running.resident()?;
-    verdict.line("creates", &made, "per_second", AtLeast(CREATES_PER_SECOND));
+    verdict.line("creates", &made, &[("per_second", AtLeast(CREATES_PER_SECOND))]);
     let per_pod = |now: u64| (now.saturating_sub(before) as f64 / pods as f64).round();
     let memory = json!({"pods": pods, "resident_before_bytes": before, "resident_bytes": after, "bytes_per_pod": per_pod(after)});
-    verdict.line("memory", &memory, "bytes_per_pod", AtMost(BYTES_PER_POD));
+    verdict.line("memory", &memory, &[("bytes_per_pod", AtMost(BYTES_PER_POD))]);
     let listed = server.load("list", "standing", pods, &[])?;
-    verdict.line("list", &listed, "median_ms", AtMost(LIST_MS));
+    verdict.line("list", &listed, &[("median_ms", AtMost(LIST_MS))]);
     let delivered = server.load("deliver", "watched", pods / 2, &["--watchers", &WATCHERS.to_string()])?;
-    verdict.line("watch", &delivered, "deliveries_per_second", AtLeast(DELIVERIES_PER_SECOND));
+    verdict.line("watch", &delivered, &[("deliveries_per_second", AtLeast(DELIVERIES_PER_SECOND))]);
     // For information: a second version of each pod, of which the first one is history.
     let before = server.running.resident()?;
     let mut touched = server.load("touch", "standing", pods, &[])?;
     std::thread::sleep(REST);
     touched["bytes_per_version"] = (server.running.resident()?.saturating_sub(before) as f64 / pods as f64).round().into();
-    verdict.line("status writes", &touched, "per_second", Told);
+    verdict.line("status writes", &touched, &[]);
     drop(server);
 
     let data = folder.join("apiserver.data");
@@ -65,54 +67,14 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut made = server.load("create", "standing", pods, &["--connections", "64"])?;
     drop(server);
     made["file_bytes"] = std::fs::metadata(&data).map_or(0, |file| file.len()).into();
-    verdict.line("creates, each durable (--data)", &made, "per_second", Told);
+    verdict.line("creates, each durable (--data)", &made, &[]);
     let start = Instant::now();
     let server = LocalServer::start(&folder, "apiserver-data", &[&flag])?;
     let again = json!({"pods": pods + WARM_UP, "seconds": super::idle::rounded(start.elapsed().as_secs_f64())});
     drop(server);
     let _ = std::fs::remove_file(&data);
-    verdict.line("start with that file", &again, "seconds", Told);
+    verdict.line("start with that file", &again, &[]);
     verdict.result()
-}
-
-enum Target {
-    AtLeast(f64),
-    AtMost(f64),
-    Told,
-}
-use Target::{AtLeast, AtMost, Told};
-
-#[derive(Default)]
-struct Verdict {
-    missed: Vec<String>,
-}
-
-impl Verdict {
-    /// Prints a figure set, with what was to be reached.
-    fn line(&mut self, what: &str, figures: &Value, figure: &str, target: Target) {
-        let mut line = json!({"bench": "apiserver", "what": what});
-        for (k, v) in figures.as_object().into_iter().flatten() {
-            line[k] = v.clone();
-        }
-        let found = figures[figure].as_f64().unwrap_or(f64::NAN);
-        let (wanted, met) = match target {
-            AtLeast(wanted) => (wanted, found >= wanted),
-            AtMost(wanted) => (wanted, found <= wanted),
-            Told => (f64::NAN, true),
-        };
-        if wanted.is_finite() {
-            line["to_reach"] = json!({figure: wanted});
-            line["reached"] = met.into();
-        }
-        println!("{line}");
-        if !met {
-            self.missed.push(format!("{what}: {figure} {found} (to reach: {wanted})"));
-        }
-    }
-
-    fn result(self) -> Result<(), Failure> {
-        if self.missed.is_empty() { Ok(()) } else { Err(Failure::Verdict(self.missed.join("; "))) }
-    }
 }
 
 /// A local API server with nothing beside it.

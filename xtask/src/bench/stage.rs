@@ -10,8 +10,8 @@ use super::Options;
 use crate::process::Running;
 use crate::{Failure, kubectl, program, workspace};
 
-/// The loops that both managers run: those that evenkeel has.
-const CONTROLLERS: &str = "deployment-controller,replicaset-controller,replicationcontroller-controller";
+/// The loops that both managers run when nothing else is said: those that make pods.
+pub const WORKLOADS: &str = "deployment-controller,replicaset-controller,replicationcontroller-controller";
 /// How long a server or a manager may take to be there.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -105,12 +105,45 @@ impl Stage {
         Ok(here + list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0))
     }
 
-    /// Starts a manager and waits until it leads: until it holds the Lease that managers share.
+    /// Sends requests out of a file over so many connections, then waits until the lists at `until_empty` are empty. Gives the load maker's
+    /// figures.
+    pub fn send(&self, name: &str, requests: &[Value], connections: usize, until_empty: &[String]) -> Result<Value, Failure> {
+        let file = self.folder.join(format!("{name}.jsonl"));
+        let lines: String = requests.iter().map(|request| format!("{request}\n")).collect();
+        std::fs::write(&file, lines).map_err(|error| Failure::Machine(format!("cannot write {}: {error}", file.display())))?;
+        let mut command = Command::new(workspace::built("stories"));
+        command.arg("send").arg(flag("--kubeconfig", &self.kubeconfig)).arg(flag("--requests", &file));
+        command.arg(format!("--connections={connections}")).args(until_empty.iter().map(|path| format!("--until-empty={path}")));
+        let text = program::output(&mut command)?;
+        serde_json::from_str(text.trim()).map_err(|error| Failure::Machine(format!("{}: {error}", program::shown(&command))))
+    }
+
+    /// A page of a manager that serves on this port.
+    pub fn page(&self, port: u16, path: &str) -> Result<String, Failure> {
+        let mut command = Command::new(&self.kubectl);
+        let server = format!("--server=https://127.0.0.1:{port}");
+        // The kubeconfig names an authority that knows nothing of the manager's certificate, and without any token kubectl asks for a name.
+        command.env("KUBECONFIG", self.folder.join("none")).args([
+            &server,
+            "--insecure-skip-tls-verify=true",
+            "--token=none",
+            "get",
+            "--raw",
+            path,
+        ]);
+        program::output(&mut command)
+    }
+
+    /// Starts a manager with the loops that make pods and no pages; see [`Stage::start_with`].
     pub fn start(&self, contender: &Contender) -> Result<Running, Failure> {
+        self.start_with(contender, &[&format!("--controllers={WORKLOADS}"), "--secure-port=0"])
+    }
+
+    /// Starts a manager and waits until it leads: until it holds the Lease that managers share.
+    pub fn start_with(&self, contender: &Contender, flags: &[&str]) -> Result<Running, Failure> {
         let _ = self.call(&["delete", "lease", "--ignore-not-found", "-n", "kube-system", "kube-controller-manager"]);
         let mut command = Command::new(&contender.binary);
-        command.arg(flag("--kubeconfig", &self.kubeconfig)).arg(format!("--controllers={CONTROLLERS}"));
-        command.args(["--secure-port=0"]).args(&contender.flags);
+        command.arg(flag("--kubeconfig", &self.kubeconfig)).args(flags).args(&contender.flags);
         let mut manager = Running::start(&mut command, &self.folder.join(format!("{}.log", contender.name)))?;
         let start = Instant::now();
         loop {
