@@ -73,7 +73,8 @@ fn what_is_over_the_budget_is_told_and_goes_on() {
         let (_, metrics) = page_of(&manager, "/metrics").await;
         let series = "evenkeel_garbagecollector_over_budget_objects{group=\"\",resource=\"configmaps\"}";
         assert!(value(&metrics, series).is_some_and(|n| n >= 20.0), "{metrics}");
-    });
+    })
+    .expect("a runtime");
 }
 
 /// With `--gc-hold-over-budget` the rest waits until it is released, and nothing else waits for it.
@@ -116,7 +117,8 @@ fn what_is_over_the_budget_is_held_until_it_is_released() {
         let again = notes.release("configmaps-1").await;
         assert_eq!(again, Err("\"configmaps-1\" is not held; nothing is".to_owned()));
         let _ = manager.end().await;
-    });
+    })
+    .expect("a runtime");
 }
 
 /// A batch and its release outlive the leader.
@@ -142,5 +144,6 @@ fn the_next_leader_holds_what_is_held_and_lets_go_what_was_released() {
         let third = manage_with(&tap, clock, "c", holding());
         assert!(until(60 * SEC, || left(&tap, MAPS, "many") == 0).await, "a release outlives the leader");
         let _ = third.end().await;
-    });
+    })
+    .expect("a runtime");
 }

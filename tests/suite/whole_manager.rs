@@ -88,7 +88,7 @@ fn a_worker_that_is_stuck_at_shutdown_is_named_after_ten_seconds() {
         assert!(until(60 * SEC, || tap.count("POST", "/pods") > 0).await);
         let (result, took) = manager.end().await;
         let error = result.expect_err("it cannot have ended well");
-        assert!(matches!(&error, RunError::Stuck(names) if names == "replicaset-controller"), "{error}");
+        assert!(matches!(&error, evenkeel_manager::RunError::Stuck(names) if names == "replicaset-controller"), "{error}");
         assert!(took >= 10 * SEC && took <= 13 * SEC, "{took:?}");
         let lease =
             tap.admin().get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager").expect("it is there");
