@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use evenkeel_api::{FOREGROUND, Key, Kind, Meta, Name, OwnerReference, Uid};
+use evenkeel_api::{Key, Kind, Meta, Name, OwnerReference, Uid, Version};
 use evenkeel_cache::Stores;
 use evenkeel_plan::{Done, FailureKind, Outcome, Plan, Propagation, Write};
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     Snapshot,
     recent::Recent,
+    ring::waits,
+    snapshot::Met,
     standing::{Owner, Standing},
     telling::{self, Told},
 };
@@ -80,12 +82,13 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 struct Known {
     /// Owners that are gone, and whether they went before our eyes.
     gone: Recent<Identity, bool>,
-    seen: Recent<Identity, (Seen, Timestamp)>,
+    /// What a live read said, in which version, and since when it counts.
+    seen: Recent<Identity, (Seen, Option<Version>, Timestamp)>,
     asked: Recent<Identity, Question>,
     /// Where owners live that are not where they are said to be.
     misplaced: Recent<Identity, (Option<Key>, Timestamp)>,
-    /// Objects whose deletion met another version, and what they were then found to be.
-    met: Recent<Key, (Option<Arc<Meta>>, Timestamp)>,
+    /// Objects whose deletion met another version, and when that was known.
+    met: Recent<Key, (Met, Timestamp)>,
     /// Objects that were told about, by uid.
     told: Recent<Uid, Told>,
     /// Kinds that take no strategic patch, as the server said.
@@ -144,6 +147,11 @@ impl Facts {
         }
     }
 
+    /// An owner came that others name: where owners live has to be looked up again.
+    pub(crate) fn moved(&self) {
+        self.known().misplaced = Recent::new(MOST);
+    }
+
     pub(crate) fn len(&self) -> usize {
         let known = self.known();
         [known.gone.len(), known.seen.len(), known.asked.len(), known.misplaced.len(), known.met.len(), known.told.len()].into_iter().sum()
@@ -178,10 +186,14 @@ impl Facts {
         place
     }
 
-    /// What a live read said a moment ago.
-    pub(crate) fn seen(&self, identity: &Identity) -> Option<Seen> {
+    /// What a live read said a moment ago. That somebody stays is not believed against a newer version in the cache, which says that it waits.
+    pub(crate) fn seen(&self, identity: &Identity, cached: Option<Version>) -> Option<Seen> {
         let now = self.now();
-        self.known().seen.get(identity).filter(|(_, at)| now.duration_since(*at) <= FRESH).map(|(seen, _)| *seen)
+        let known = self.known();
+        let (seen, version, at) = known.seen.get(identity)?;
+        let older = version.zip(cached).is_some_and(|(version, cached)| version < cached);
+        let believed = *seen == Seen::Waits || !older;
+        (believed && now.duration_since(*at) <= FRESH).then_some(*seen)
     }
 
     /// Whether nobody asks for an owner; then it is ours to ask.
@@ -203,11 +215,12 @@ impl Facts {
         self.known().merge_only.contains(&kind)
     }
 
-    /// What an object was found to be after its deletion had met another version: `Some(None)` means that it has to be looked at (again).
-    pub(crate) fn met(&self, key: &Key) -> Option<Option<Arc<Meta>>> {
+    /// What the deletion of an object met. What a look found is worth something for a moment; then it has to be looked at again.
+    pub(crate) fn met(&self, key: &Key) -> Option<Met> {
         let now = self.now();
         let known = self.known();
-        known.met.get(key).map(|(met, at)| met.clone().filter(|_| now.duration_since(*at) <= FRESH))
+        let (met, at) = known.met.get(key)?;
+        Some(if now.duration_since(*at) <= FRESH { met.clone() } else { Met::Another })
     }
 
     /// What was told about an object with these owners.
@@ -232,8 +245,12 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
     let mut conflict = false;
     for (write, done) in plan.writes().zip(outcome.steps.iter().flatten()) {
         match (write, done) {
-            (Write::Look { .. }, done) if snap.confirms => {
-                let met = if let Done::Found(meta) = done { Some(meta.clone()) } else { None };
+            (Write::Look { .. }, done) if snap.met.is_some() && asked.is_empty() => {
+                let met = match done {
+                    Done::Found(meta) => Met::Found(meta.clone()),
+                    Done::AlreadyGone => Met::Gone,
+                    _ => Met::Another,
+                };
                 known.met.insert(snap.key.clone(), (met, now));
                 conflict = true;
             }
@@ -242,13 +259,13 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
             }
             (Write::Delete { propagation: Some(Propagation::Foreground), target, .. }, Done::Written(_)) => {
                 // The server's answer to our own delete is a live read of an owner that waits from now on.
-                known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits, now));
+                known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits, None, now));
             }
             (Write::Patch { target, .. }, Done::Failed(failure)) if failure.kind == FailureKind::NotAllowed => {
                 known.merge_only.insert(target.kind);
             }
             (Write::Delete { .. }, Done::Failed(failure)) if failure.kind == FailureKind::Conflict => {
-                known.met.insert(snap.key.clone(), (None, now));
+                known.met.insert(snap.key.clone(), (Met::Another, now));
                 conflict = true;
             }
             _ => {}
@@ -266,13 +283,15 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
 }
 
 fn answered(known: &mut Known, owner: &Owner, done: &Done, now: Timestamp) {
+    // It left later than that, and the rest of the plan may have taken long.
+    let asked_at = known.asked.get(&owner.identity).map_or(now, |question| question.since);
     known.asked.remove(&owner.identity);
     match done {
         Done::AlreadyGone => known.gone.insert(owner.identity.clone(), false),
         Done::Found(meta) if meta.uid != owner.reference.uid => known.gone.insert(owner.identity.clone(), false),
         Done::Found(meta) => {
-            let waits = meta.deleting.is_some() && meta.held_by(FOREGROUND);
-            known.seen.insert(owner.identity.clone(), (if waits { Seen::Waits } else { Seen::Stays }, now));
+            let seen = if waits(meta) { Seen::Waits } else { Seen::Stays };
+            known.seen.insert(owner.identity.clone(), (seen, Some(meta.version), asked_at));
         }
         _ => known.asked.insert(owner.identity.clone(), Question { since: now, until: now.saturating_add(FAILED).unwrap_or(now) }),
     }

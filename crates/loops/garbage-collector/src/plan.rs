@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     interlock::Admission,
-    snapshot::{Dependents, Held, Object, Snapshot},
+    snapshot::{Dependents, Held, Met, Object, Snapshot},
     standing::{Owner, Standing, means},
 };
 
@@ -94,14 +94,13 @@ pub(crate) fn verdict(snap: &Snapshot) -> Verdict {
     if any(|s| matches!(s, Standing::Stays | Standing::StaysUnwatched)) {
         return if snap.owners.iter().any(Owner::leaves) { Verdict::LetGo } else { Verdict::Nothing };
     }
-    if snap.confirms {
-        return Verdict::Confirm;
-    }
     let exactly = match &snap.met {
+        Some(Met::Another) => return Verdict::Confirm,
         // Other fields change faster than the cache follows: the uid alone is enough while what was decided on is the same (A10).
-        Some(met) if same(met, &object.meta) => false,
+        Some(Met::Found(met)) if same(met, &object.meta) => false,
         // Its owners changed, or it is gone, or another life: the cache is about to tell, and then all is decided anew.
-        Some(met) if met.version > object.meta.version => return Verdict::Nothing,
+        Some(Met::Found(met)) if met.version > object.meta.version => return Verdict::Nothing,
+        Some(Met::Gone) => return Verdict::Nothing,
         _ => true,
     };
     if let Admission::Held(_) = snap.admission {
@@ -138,8 +137,10 @@ fn looks(snap: &Snapshot) -> Vec<Write> {
 /// So many dependents let go; once none is left, the owner is released.
 fn orphan(snap: &Snapshot, object: &Object) -> Vec<Vec<Write>> {
     let Held::ByOrphans(dependents) = &snap.held else { return Vec::new() };
+    let owner = object.meta.key();
     let orphaned = |(kind, meta): &(Kind, Meta)| {
-        let (gone, left) = meta.owners.iter().partition(|reference| means(reference, meta, object.kind, &object.meta));
+        let of_owner = |reference: &&OwnerReference| reference.uid == object.meta.uid && means(reference, meta, object.kind, &owner);
+        let (gone, left) = meta.owners.iter().partition(of_owner);
         without_owners(kind, meta, snap.form(kind), gone, left)
     };
     let patches: Vec<Write> = dependents.iter().map(orphaned).collect();

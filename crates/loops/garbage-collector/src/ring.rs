@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_api::{FOREGROUND, Kind, Meta, Uid};
+use evenkeel_api::{FOREGROUND, Kind, Meta, ORPHAN, Uid};
 use evenkeel_cache::Stores;
 
-use crate::standing::means;
+use crate::standing::to;
 
 /// Most references that are followed in search of a ring. Longer rings hang, as all do upstream.
 const LONGEST: usize = 10_000;
@@ -19,16 +19,15 @@ pub(crate) fn blocked(stores: &Stores, kind: Kind, owner: &Meta) -> bool {
         .any(|(_, dependent)| !waits(dependent) || !waited_for.get_or_insert_with(|| waiting_for(stores, owner)).contains(&dependent.uid))
 }
 
-/// Whether an object waits for its dependents.
+/// Whether an object waits for its dependents. One that is held by `orphan` as well, which no server stores, lets them go first.
 pub(crate) fn waits(meta: &Meta) -> bool {
-    meta.deleting.is_some() && meta.held_by(FOREGROUND)
+    meta.deleting.is_some() && meta.held_by(FOREGROUND) && !meta.held_by(ORPHAN)
 }
 
 /// Dependents that block an owner: by coordinates, so that nobody in another namespace can hold it up (A17.12).
 pub(crate) fn blockers<'s>(stores: &'s Stores, kind: Kind, owner: &'s Meta) -> impl Iterator<Item = (Kind, &'s Meta)> {
-    stores.dependents(&owner.uid).filter(move |(_, dependent)| {
-        dependent.owners.iter().any(|reference| reference.block_owner_deletion && means(reference, dependent, kind, owner))
-    })
+    let key = owner.key();
+    stores.dependents(&owner.uid).filter(move |(_, dependent)| to(dependent, kind, &key, &owner.uid).any(|r| r.block_owner_deletion))
 }
 
 /// An object, and all that wait for it: its owners by references that block, and theirs.

@@ -41,10 +41,8 @@ pub struct Snapshot {
     pub held: Held,
     /// Whether anything depends on it, and whether all that does waits for others already.
     pub dependents: Dependents,
-    /// Its deletion met another version: it has to be looked at before another try.
-    pub confirms: bool,
-    /// The live object after such a look.
-    pub met: Option<Arc<Meta>>,
+    /// What its deletion met, when that was another version.
+    pub met: Option<Met>,
     /// How references of the object, or of its dependents, are taken away, by kind.
     pub forms: BTreeMap<Kind, PatchForm>,
     /// Whether its deletion is within the budget.
@@ -83,6 +81,17 @@ pub enum Held {
     },
 }
 
+/// What a deletion met that was refused because of the object's version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Met {
+    /// Another version. It has to be looked at before another try.
+    Another,
+    /// That look found this.
+    Found(Arc<Meta>),
+    /// It found nothing.
+    Gone,
+}
+
 /// What depends on an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dependents {
@@ -105,7 +114,6 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
         told: None,
         held: Held::Not,
         dependents: Dependents::None,
-        confirms: false,
         met: None,
         forms: BTreeMap::new(),
         admission: Admission::default(),
@@ -134,9 +142,7 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
         snap.forms.insert(kind, form(stores, facts, kind));
         snap.dependents = dependents(stores, kind, meta);
     }
-    if let Some(met) = facts.met(key) {
-        (snap.confirms, snap.met) = (met.is_none(), met);
-    }
+    snap.met = facts.met(key);
     debug_assert_eq!(key_of(kind, &at), *key);
     snap
 }
@@ -178,7 +184,8 @@ fn form(stores: &Stores, facts: &Facts, kind: Kind) -> PatchForm {
 
 fn held(stores: &Stores, kind: Kind, meta: &Meta) -> Held {
     if meta.held_by(ORPHAN) {
-        let names = |dependent: &Meta| dependent.owners.iter().any(|reference| standing::means(reference, dependent, kind, meta));
+        let owner = meta.key();
+        let names = |dependent: &Meta| standing::to(dependent, kind, &owner, &meta.uid).next().is_some();
         let orphans = stores.dependents(&meta.uid).filter(|(_, dependent)| names(dependent));
         return Held::ByOrphans(orphans.take(BATCH).map(|(kind, dependent)| (kind, dependent.clone())).collect());
     }
@@ -186,7 +193,8 @@ fn held(stores: &Stores, kind: Kind, meta: &Meta) -> Held {
 }
 
 fn dependents(stores: &Stores, kind: Kind, meta: &Meta) -> Dependents {
-    let names = |dependent: &Meta| dependent.owners.iter().any(|reference| standing::means(reference, dependent, kind, meta));
+    let owner = meta.key();
+    let names = |dependent: &Meta| standing::to(dependent, kind, &owner, &meta.uid).next().is_some();
     let mut all = stores.dependents(&meta.uid).filter(|(_, dependent)| names(dependent)).peekable();
     if all.peek().is_none() {
         return Dependents::None;

@@ -1,6 +1,6 @@
 //! What an owner is to a dependent (garbage-collection A8).
 
-use evenkeel_api::{Key, Kind, Meta, OwnerReference};
+use evenkeel_api::{Key, Kind, Meta, OwnerReference, Uid};
 use evenkeel_cache::Stores;
 
 use crate::{
@@ -78,7 +78,8 @@ pub(crate) fn judge(stores: &Stores, facts: &Facts, object: &Meta, reference: &O
     }
     let cached = stores.any(kind).and_then(|store| store.header(namespace, &reference.name)).filter(|h| *h.uid() == reference.uid);
     let waits = cached.is_some_and(|header| header.meta().is_some_and(waits));
-    let standing = match (cached, facts.seen(&identity)) {
+    let version = cached.and_then(|header| header.meta()).map(|meta| meta.version);
+    let standing = match (cached, facts.seen(&identity, version)) {
         (Some(_), _) if !waits => Standing::Stays,
         (_, Some(Seen::Waits)) => Standing::Waits,
         (None, Some(Seen::Stays)) => Standing::StaysUnwatched,
@@ -113,13 +114,17 @@ pub(crate) fn stays(stores: &Stores, object: &Meta, reference: &OwnerReference) 
     }
 }
 
-/// Whether a reference of an object means this owner, in whatever version of its kind: a uid alone is written by anybody.
-pub(crate) fn means(reference: &OwnerReference, object: &Meta, kind: Kind, owner: &Meta) -> bool {
+/// Whether a reference of an object with an owner's uid means this owner, in whatever version of its kind: a uid alone is written by anybody.
+pub(crate) fn means(reference: &OwnerReference, object: &Meta, kind: Kind, owner: &Key) -> bool {
     let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
-    reference.uid == owner.uid
-        && reference.name == owner.name
+    reference.name == owner.name
         && (group, &*reference.kind) == (kind.group, kind.kind)
         && (!kind.namespaced || object.namespace == owner.namespace)
+}
+
+/// References of an object to this owner.
+pub(crate) fn to<'o>(object: &'o Meta, kind: Kind, owner: &'o Key, uid: &'o Uid) -> impl Iterator<Item = &'o OwnerReference> {
+    object.owners.iter().filter(move |reference| reference.uid == *uid && means(reference, object, kind, owner))
 }
 
 /// An object with the owner's uid in a namespace that the dependent cannot mean. Every namespace is looked into.

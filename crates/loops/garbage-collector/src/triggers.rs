@@ -7,7 +7,7 @@ use evenkeel_plan::Trigger;
 use crate::{
     facts::{Facts, Identity},
     ring::waits,
-    standing::stays,
+    standing::{means, stays},
     work::key_of,
 };
 
@@ -26,7 +26,13 @@ pub(crate) fn triggers(change: &Change, stores: &Stores, facts: &Facts) -> Vec<T
     if before.is_none() {
         facts.appeared(change.kind, &change.key, new.uid());
         // Whoever names this owner in a place where it is not hears of it now (A5.2).
-        out.extend(stores.dependents(new.uid()).filter_map(|(kind, dependent)| look_at(stores, kind, dependent)));
+        let wrong =
+            |dependent: &Meta| dependent.owners.iter().any(|r| r.uid == *new.uid() && !means(r, dependent, change.kind, &change.key));
+        let misled = stores.dependents(new.uid()).filter(|(_, dependent)| dependent.deleting.is_none() && wrong(dependent));
+        out.extend(misled.map(|(kind, dependent)| Trigger::now(key_of(kind, &dependent.key()))));
+        if !out.is_empty() {
+            facts.moved();
+        }
     }
     let before = before.and_then(Header::meta);
     // Most writes change nothing that matters here (A17.10).

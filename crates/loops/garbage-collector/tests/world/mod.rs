@@ -31,6 +31,8 @@ pub struct World {
     pub collector: Arc<GarbageCollector>,
     /// Kinds that are served, and whether their first list is in.
     kinds: BTreeMap<Kind, bool>,
+    /// Kinds that are served and cannot be watched.
+    unwatched: BTreeSet<Kind>,
     /// Kinds whose watches are held up.
     held_up: BTreeSet<Kind>,
     /// What the cache has not heard of.
@@ -94,6 +96,7 @@ impl World {
             cache: Cache::new(),
             collector: Arc::new(GarbageCollector::new(clock(&now))),
             kinds: kinds.iter().map(|kind| (*kind, true)).collect(),
+            unwatched: BTreeSet::new(),
             held_up: BTreeSet::new(),
             news: Vec::new(),
             queue: Arc::default(),
@@ -188,6 +191,36 @@ impl World {
         self.held_up.remove(kind(kind_name));
     }
 
+    /// The server says what a kind's references mean, but its objects cannot be watched.
+    pub fn resolve(&mut self, kind_name: &str) {
+        self.unwatched.insert(kind(kind_name));
+        self.tell();
+    }
+
+    /// The cache hears of everything that has happened twice.
+    pub fn tell_twice(&mut self) {
+        self.news.extend(self.server.take_news());
+        let twice = std::mem::take(&mut self.news);
+        let again = |entry: &Entry<Partial>| match entry {
+            Entry::Put(object) => Some(Entry::Put(object.clone())),
+            Entry::Delete(object) => Some(Entry::Delete(object.clone())),
+            _ => None,
+        };
+        self.news =
+            twice.into_iter().flat_map(|(kind, entry)| [again(&entry).map(|entry| (kind, entry)), Some((kind, entry))]).flatten().collect();
+    }
+
+    /// The server is as it was before: all is listed again, at an older version.
+    pub fn restore(&mut self) {
+        self.news.clear();
+        self.server.take_news();
+        for (kind, _) in self.kinds.iter().filter(|(_, listed)| **listed) {
+            let objects = self.server.objects().filter(|(k, _)| k == kind).map(|(_, meta)| kinds::partial(meta)).collect();
+            let refill = Entry::Refill { version: Version(1), objects, unreadable: BTreeSet::new(), reset: true };
+            self.cache.ingest_of(kind, refill).unwrap();
+        }
+    }
+
     fn fill(&self, kind: Kind) {
         let objects: Vec<Partial> = self.server.objects().filter(|(k, _)| *k == kind).map(|(_, meta)| kinds::partial(meta)).collect();
         let version = Version(self.server.version().max(1));
@@ -203,6 +236,7 @@ impl World {
                 mapping.awaited.insert(kind);
             }
         }
+        self.unwatched.iter().for_each(|kind| mapping.add(&kind.api_version(), kind.kind, kind));
         self.cache.map(mapping);
         let all = self.collector.all(&self.stores());
         self.queue().extend(all.into_iter().map(|trigger| trigger.key));
@@ -256,13 +290,34 @@ impl World {
         clock(&self.now)()
     }
 
+    /// Lets time pass, for meddlers.
+    pub fn clock(&self) -> impl Fn(i64) + 'static + use<> {
+        let now = self.now.clone();
+        move |milliseconds| {
+            now.fetch_add(milliseconds, Ordering::Relaxed);
+        }
+    }
+
     /// Lets time pass.
     pub fn wait(&self, milliseconds: i64) {
         self.now.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
-    /// Passes until nothing is left to do at once, or within a minute.
+    /// Passes until nothing is left to do but what waits for a back-off or an event.
     pub fn run(&mut self) {
+        self.run_until(Timestamp::MAX);
+    }
+
+    /// The same, for so many milliseconds.
+    pub fn run_for(&mut self, milliseconds: i64) {
+        let end = Timestamp::from_millisecond(self.now().as_millisecond() + milliseconds).unwrap();
+        self.run_until(end);
+        self.now.fetch_max(end.as_millisecond(), Ordering::Relaxed);
+        let retries = std::mem::take(&mut self.retries);
+        self.queue().extend(retries.into_keys());
+    }
+
+    fn run_until(&mut self, end: Timestamp) {
         for _ in 0..1_000_000 {
             self.watch();
             let next = self.queue().pop_first();
@@ -270,7 +325,8 @@ impl World {
                 self.pass(&key);
                 continue;
             }
-            let Some((key, at)) = self.later.iter().min_by_key(|(_, at)| **at).map(|(key, at)| (key.clone(), *at)) else { return };
+            let soonest = self.later.iter().filter(|(_, at)| **at <= end).min_by_key(|(_, at)| **at);
+            let Some((key, at)) = soonest.map(|(key, at)| (key.clone(), *at)) else { return };
             self.now.fetch_max(at.as_millisecond(), Ordering::Relaxed);
             self.later.remove(&key);
             self.queue().insert(key);
@@ -291,6 +347,10 @@ impl World {
     /// One pass of an object's key, whatever is queued.
     pub fn look_at(&mut self, kind_name: &str, name: &str) {
         let key = evenkeel_garbage_collector::key_of(kind(kind_name), &find(&self.server, kind_name, name).key());
+        self.look_at_key(key);
+    }
+
+    pub fn look_at_key(&mut self, key: Key) {
         self.queue().remove(&key);
         self.pass(&key);
     }

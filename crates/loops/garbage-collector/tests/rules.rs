@@ -1,0 +1,12 @@
+//! The rules of garbage-collection A, one file per heading of its scenarios (A16), in a [`world::World`].
+
+mod background;
+mod bad_input;
+mod foreground;
+mod guards;
+mod identity;
+mod looking;
+mod orphan;
+mod telling;
+mod what_if;
+mod world;
