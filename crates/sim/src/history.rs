@@ -241,8 +241,8 @@ impl History {
 
 /// Whether a path names an object, or all of its kind.
 fn names(path: &str, plural: &str, name: &str) -> bool {
-    let mut rest = path.split('/').skip_while(|part| *part != plural).skip(1);
-    rest.next().is_none_or(|part| part == name)
+    let mut rest = path.split('/').skip_while(|part| *part != plural);
+    rest.next().is_some() && rest.next().is_none_or(|part| part == name)
 }
 
 /// `metadata.uid`.

@@ -340,7 +340,9 @@ impl Network {
             link.die();
         }
         if let Answer::Full(bytes) = &mut answer.body {
-            self.narrow(&question.path, bytes);
+            if answer.status.is_success() {
+                self.narrow(&question.path, bytes);
+            }
             if let Some(bug) = self.bug {
                 bug.alter_answer(&question.method, &question.path, bytes);
             }
