@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     Api, Reply,
     api::{Ask, JSON},
+    request::escaped,
     writer::{failed, refused},
 };
 
@@ -19,6 +20,8 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 /// One object without its contents.
 pub(crate) const ONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// What a write left, without its contents where the server can leave them out.
+pub(crate) const ANSWER: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// Objects in one page of a list.
 const PAGE: usize = 500;
 /// Most pages of one list: 10 million objects.
@@ -78,12 +81,6 @@ pub(crate) async fn count(api: &Api, kind: Kind, place: &Key) -> Done {
         }
     }
     failed(FailureKind::Other, format!("{path}: a list of more than {PAGES} pages"))
-}
-
-/// A value in a query.
-fn escaped(value: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    value.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// Asks what the server serves. Only an answer to neither root is a failure: groups that cannot be asked are told of.

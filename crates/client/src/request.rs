@@ -19,14 +19,14 @@ pub(crate) struct Wire<'w> {
 
 impl<'w> Wire<'w> {
     pub(crate) fn of(write: &'w Write) -> Self {
-        let object = |target: &Target, sub| target.kind.object_path(&target.key.namespace, &target.key.name, sub);
+        let object = |target: &Target, sub| target.kind.object_path(&target.key.namespace, &escaped(&target.key.name), sub);
         let (method, path) = match write {
             Write::Create { kind, key, .. } => (Method::POST, kind.collection_path(Some(&key.namespace))),
             Write::Replace { target, subresource, .. } => (Method::PUT, object(target, *subresource)),
             Write::Patch { target, subresource, .. } => (Method::PATCH, object(target, *subresource)),
             Write::Delete { target, .. } => (Method::DELETE, object(target, None)),
             Write::ConfirmOwner { target } => (Method::GET, object(target, None)),
-            Write::Look { kind, key } => (Method::GET, kind.object_path(&key.namespace, &key.name, None)),
+            Write::Look { kind, key } => (Method::GET, kind.object_path(&key.namespace, &escaped(&key.name), None)),
             Write::DeleteCollection { kind, place, .. } => (Method::DELETE, kind.collection_path(Some(&place.namespace))),
             // These take several requests: `read.rs` makes them.
             Write::Count { kind, place } => (Method::GET, kind.collection_path(Some(&place.namespace))),
@@ -49,6 +49,15 @@ impl<'w> Wire<'w> {
             Write::ConfirmOwner { .. } | Write::Look { .. } | Write::Count { .. } | Write::Discover => return None,
         })
     }
+}
+
+/// A name as a part of a path, or a value in a query. Some kinds take any text for a name.
+pub(crate) fn escaped(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:".contains(&b);
+    if text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn delete_options(target: &Target, propagation: Option<Propagation>, grace: Option<u32>) -> Value {

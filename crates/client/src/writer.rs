@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use evenkeel_api::{Key, Kind, Meta, Uid, Version};
@@ -8,6 +11,7 @@ use evenkeel_cache::{Cache, Owner, Wait};
 use evenkeel_plan::{Answer, Done, Failure, FailureKind, Outcome, Target, Write};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use http::{Method, StatusCode};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
@@ -16,7 +20,7 @@ use crate::{
     Api, CallError, Reply, Status,
     api::{Ask, JSON},
     read,
-    request::Wire,
+    request::{Wire, escaped},
 };
 
 /// Until when writes may be under way: asked before each write leaves; `None` when we do not lead.
@@ -105,7 +109,12 @@ impl Writer {
             _ => {}
         }
         let wire = Wire::of(write);
-        let accept = if matches!(write, Write::Look { .. }) { read::ONE } else { JSON };
+        let accept = match write {
+            Write::Look { .. } => read::ONE,
+            // Of the answer only uid and version are read.
+            Write::Delete { .. } | Write::Patch { .. } => read::ANSWER,
+            _ => JSON,
+        };
         let ask = Ask { method: wire.method.clone(), path: &wire.path, query: "", accept };
         match self.api.send(ask, &|| wire.body(), Some(fence)).await {
             Ok(reply) => self.answered(owner, write, reply).await,
@@ -124,7 +133,7 @@ impl Writer {
     async fn answered(&self, owner: &Owner, write: &Write, reply: Reply) -> Done {
         match write {
             Write::ConfirmOwner { target } => return confirmed(target, &reply),
-            Write::Look { .. } => return looked(&reply),
+            Write::Look { key, .. } => return looked(&reply, &key.name),
             _ => {}
         }
         if let Write::DeleteCollection { .. } = write {
@@ -155,16 +164,16 @@ impl Writer {
     }
 
     async fn succeeded(&self, owner: &Owner, write: &Write, reply: &Reply) -> Done {
-        let value = reply.json();
+        let body = serde_json::from_slice::<Written<'_>>(&reply.body).unwrap_or_default();
         if let Write::Delete { target, .. } = write {
             // A `Status` or the object on its way out; anything else does not come from the server.
-            if value.is_none_or(|v| v.get("kind").is_none() && v.get("metadata").is_none()) {
+            if body.kind.is_none() && body.metadata.is_none() {
                 return self.unknown(owner, write, "the server answered with something that is no object").await;
             }
             self.wait_gone(owner, target);
             return Done::Written(Answer { uid: target.uid.clone(), version: None });
         }
-        let Some(answer) = value.as_ref().and_then(answer_of) else {
+        let Some(answer) = body.metadata.and_then(WrittenMeta::answer) else {
             return self.unknown(owner, write, "the server answered with something that is no object").await;
         };
         self.wait_for(owner, write.kind(), answer.version);
@@ -242,7 +251,7 @@ impl Writer {
     /// until the cache has reached what was read.
     async fn look(&self, owner: &Owner, kind: Kind, key: &Key) -> Result<Look, Failure> {
         let path = kind.collection_path(Some(&key.namespace));
-        let query = format!("fieldSelector=metadata.name%3D{}", key.name);
+        let query = format!("fieldSelector=metadata.name%3D{}", escaped(&key.name));
         let reply = self
             .api
             .call(Method::GET, &path, &query, None)
@@ -297,6 +306,30 @@ fn is_life(object: &Value, target: &Target) -> bool {
     object.pointer("/metadata/uid").and_then(Value::as_str).is_some_and(|uid| Uid::new(uid) == target.uid)
 }
 
+/// What is read of the object that a write left.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Written<'a> {
+    kind: Option<IgnoredAny>,
+    #[serde(borrow)]
+    metadata: Option<WrittenMeta<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenMeta<'a> {
+    #[serde(borrow)]
+    uid: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    resource_version: Option<Cow<'a, str>>,
+}
+
+impl WrittenMeta<'_> {
+    fn answer(self) -> Option<Answer> {
+        Some(Answer { uid: Uid::new(&self.uid?), version: self.resource_version.as_deref().and_then(Version::parse) })
+    }
+}
+
 fn answer_of(object: &Value) -> Option<Answer> {
     let meta = object.get("metadata")?;
     Some(Answer {
@@ -313,8 +346,9 @@ fn ours(write: &Write, object: &Value) -> bool {
     owners.into_iter().flatten().any(|o| o["controller"] == true && o["uid"].as_str() == Some(uid.as_str()))
 }
 
-/// Whether something is there. Only the server's own word for it counts: a proxy's 404 says nothing about objects.
-fn looked(reply: &Reply) -> Done {
+/// Whether something is there. Only the server's own word for it counts, and only where it names the object: a proxy's 404 says nothing about
+/// objects, nor does one that means that there is no such path (garbage-collection A17.18).
+fn looked(reply: &Reply, name: &str) -> Done {
     if reply.code.is_success() {
         return match Meta::read(&reply.body) {
             Ok(meta) => Done::Found(Arc::new(meta)),
@@ -322,7 +356,8 @@ fn looked(reply: &Reply) -> Done {
         };
     }
     let status = reply.status();
-    if reply.code == StatusCode::NOT_FOUND && status.reason == "NotFound" {
+    let named = || reply.json().is_some_and(|v| v.pointer("/details/name").and_then(Value::as_str) == Some(name));
+    if reply.code == StatusCode::NOT_FOUND && status.reason == "NotFound" && named() {
         return Done::AlreadyGone;
     }
     Done::Failed(refused(reply.code, status))

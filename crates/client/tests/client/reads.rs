@@ -22,11 +22,28 @@ fn count() -> Write {
 #[tokio::test(start_paused = true)]
 async fn a_look_tells_what_is_there_and_what_is_gone() {
     let there = world(|_, _| Reply::Json(200, json!({"kind": "Pod", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7"}})));
-    assert!(matches!(there.one(look()).await, Done::Written(answer) if answer.uid.to_string() == "u"));
-    assert_eq!(world(|_, _| status(404, "NotFound", "gone")).one(look()).await, Done::AlreadyGone);
+    assert!(matches!(there.one(look()).await, Done::Found(meta) if meta.uid.to_string() == "u"));
+    let refused = |name: &str| json!({"kind": "Status", "reason": "NotFound", "message": "gone", "code": 404, "details": {"name": name}});
+    assert_eq!(world(move |_, _| Reply::Json(404, refused("a"))).one(look()).await, Done::AlreadyGone);
+    // Nor a path that is not there, or another object's absence (garbage-collection A17.18).
+    for other in [refused("b"), json!({"kind": "Status", "reason": "NotFound", "message": "the server could not find the requested resource"})] {
+        let other = world(move |_, _| Reply::Json(404, other.clone()));
+        assert!(matches!(other.one(look()).await, Done::Failed(failure) if failure.kind == FailureKind::NotFound));
+    }
     let proxy = world(|_, _| Reply::Raw(404, "no such page".into()));
     assert!(matches!(proxy.one(look()).await, Done::Failed(failure) if failure.kind == FailureKind::NotFound));
     assert!(matches!(world(|_, _| Reply::Reset).one(look()).await, Done::Failed(_)));
+}
+
+/// Some kinds take any text for a name.
+#[tokio::test(start_paused = true)]
+async fn names_are_escaped_in_paths() {
+    let world = world(|seen, _| {
+        assert_eq!(seen.path, "/api/v1/namespaces/ns/pods/system:a%20b%3Fdry%2Fun");
+        status(503, "ServiceUnavailable", "not now")
+    });
+    let look = Write::Look { kind: &PODS, key: Key::new("ns", "system:a b?dry/un") };
+    assert!(matches!(world.one(look).await, Done::Failed(_)));
 }
 
 #[tokio::test(start_paused = true)]
