@@ -7,6 +7,7 @@ mod black_box;
 mod corpus;
 mod interlock;
 mod killed;
+mod kinds;
 mod managed;
 mod process;
 mod raw;

@@ -48,12 +48,14 @@ pub enum Fate {
 
 type Rule = Box<dyn Fn(&Asked) -> Option<Fate> + Send>;
 type Loses = Box<dyn Fn(&str, &Value) -> bool + Send>;
+type Changes = Box<dyn Fn(&Asked, &mut Value) + Send>;
 
 struct Inner {
     server: Arc<Server>,
     asked: Mutex<Vec<Asked>>,
     rules: Mutex<Vec<Rule>>,
     loses: Mutex<Vec<Loses>>,
+    changes: Mutex<Vec<Changes>>,
     /// End of the collection path whose watches are held up.
     held: watch::Sender<Option<&'static str>>,
     /// Requests under way by method and path, and the most that there were.
@@ -78,6 +80,7 @@ impl Tap {
             asked: Mutex::default(),
             rules: Mutex::default(),
             loses: Mutex::default(),
+            changes: Mutex::default(),
             held: watch::Sender::new(None),
             busy: Mutex::default(),
         };
@@ -97,6 +100,11 @@ impl Tap {
     /// From now on no watch shows events (path of the watch, event) of which `which` says so.
     pub fn lose(&self, which: impl Fn(&str, &Value) -> bool + Send + 'static) {
         lock(&self.0.loses).push(Box::new(which));
+    }
+
+    /// From now on whole answers are changed on their way.
+    pub fn change(&self, change: impl Fn(&Asked, &mut Value) + Send + 'static) {
+        lock(&self.0.changes).push(Box::new(change));
     }
 
     /// Holds up all watches of a collection, such as `/pods`; `None`: lets all go on.
@@ -180,14 +188,14 @@ impl Tap {
         let request = Request {
             method: parts.method,
             path: asked.path.clone(),
-            query: asked.query,
+            query: asked.query.clone(),
             headers: parts.headers,
             body,
             user: UserInfo::admin(),
         };
         let answer = self.0.server.handle(&request);
         let body = match answer.body {
-            Body::Full(bytes) => UnsyncBoxBody::new(Full::new(bytes)),
+            Body::Full(bytes) => UnsyncBoxBody::new(Full::new(self.changed(&asked, bytes))),
             Body::Watch(lines) => {
                 let (tap, path) = (self.clone(), asked.path);
                 let lines = lines.filter_map(move |line| tap.clone().pass_on(path.clone(), line));
@@ -198,6 +206,17 @@ impl Tap {
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         response
+    }
+
+    fn changed(&self, asked: &Asked, bytes: Bytes) -> Bytes {
+        let changes = lock(&self.0.changes);
+        match serde_json::from_slice::<Value>(&bytes) {
+            Ok(mut body) if !changes.is_empty() => {
+                changes.iter().for_each(|change| change(asked, &mut body));
+                body.to_string().into()
+            }
+            _ => bytes,
+        }
     }
 
     /// A line of a watch, once it may go on, unless it is lost.
