@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_api::{FOREGROUND, Kind, Meta, ORPHAN, Uid};
 use evenkeel_cache::Stores;
 
-use crate::standing::to;
+use crate::standing::{kind_of, to};
 
 /// Most references that are followed in search of a ring. Longer rings hang, as all do upstream.
 const LONGEST: usize = 10_000;
@@ -41,7 +41,7 @@ fn waiting_for<'s>(stores: &'s Stores, object: &'s Meta) -> BTreeSet<&'s Uid> {
             if followed > LONGEST {
                 return found;
             }
-            let Some(kind) = stores.mapping().resolve(&reference.api_version, &reference.kind) else { continue };
+            let Some(kind) = kind_of(stores, reference) else { continue };
             let namespace = if kind.namespaced { &*meta.namespace } else { "" };
             let owner = stores.any(kind).and_then(|store| store.header(namespace, &reference.name)).and_then(|header| header.meta());
             if let Some(owner) = owner.filter(|o| o.uid == reference.uid && waits(o))

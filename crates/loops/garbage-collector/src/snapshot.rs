@@ -149,20 +149,20 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
 
 /// Who of the owners is asked for by this pass, and who of them lives elsewhere.
 fn judged(snap: &mut Snapshot, stores: &Stores, facts: &Facts, meta: &Meta) {
-    // While nothing may be decided nobody has to be asked.
-    if !snap.owners.iter().any(Owner::undecided) {
-        let mut asks = 0;
-        for owner in &mut snap.owners {
-            if !matches!(owner.standing, Standing::Ask(..)) {
-                continue;
-            }
-            let claim = if asks < BATCH { facts.claim(&owner.identity) } else { Err(facts.now()) };
-            match claim {
-                Ok(()) => asks += 1,
-                Err(since) => {
-                    owner.standing = Standing::Asked;
-                    snap.asked_since = Some(snap.asked_since.map_or(since, |other| other.min(since)));
-                }
+    // While nothing may be decided nobody has to be asked: whoever else asks for the same owners goes on doing so.
+    let undecided = snap.owners.iter().any(Owner::undecided);
+    let mut asks = 0;
+    for owner in snap.owners.iter_mut().filter(|owner| matches!(owner.standing, Standing::Ask(..))) {
+        if undecided {
+            owner.standing = Standing::Asked;
+            continue;
+        }
+        let claim = if asks < BATCH { facts.claim(&owner.identity) } else { Err(facts.now()) };
+        match claim {
+            Ok(()) => asks += 1,
+            Err(since) => {
+                owner.standing = Standing::Asked;
+                snap.asked_since = Some(snap.asked_since.map_or(since, |other| other.min(since)));
             }
         }
     }

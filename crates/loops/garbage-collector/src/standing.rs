@@ -82,9 +82,8 @@ pub(crate) fn judge(stores: &Stores, facts: &Facts, object: &Meta, reference: &O
     let standing = match (cached, facts.seen(&identity, version)) {
         (Some(_), _) if !waits => Standing::Stays,
         (_, Some(Seen::Waits)) => Standing::Waits,
-        (None, Some(Seen::Stays)) => Standing::StaysUnwatched,
-        // It waited when the cache heard of it last, and was found to have changed its mind.
-        (Some(_), Some(Seen::Stays)) => Standing::Stays,
+        // The cache does not show it, or as it was before it changed its mind.
+        (_, Some(Seen::Stays)) => Standing::StaysUnwatched,
         (None, None) if stores.mapping().awaited.contains(kind) => Standing::Awaited,
         (_, None) if can_be_asked_for(reference) => Standing::Ask(kind, Key::new(namespace, reference.name.clone())),
         (_, None) => Standing::Unknown,
@@ -120,6 +119,14 @@ pub(crate) fn means(reference: &OwnerReference, object: &Meta, kind: Kind, owner
     reference.name == owner.name
         && (group, &*reference.kind) == (kind.group, kind.kind)
         && (!kind.namespaced || object.namespace == owner.namespace)
+}
+
+/// The kind that a reference is about, in whatever version: nothing is decided by a version that nobody serves, and yet whoever names an owner in
+/// one is among those that the owner waits for.
+pub(crate) fn kind_of(stores: &Stores, reference: &OwnerReference) -> Option<Kind> {
+    let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+    let served = stores.mapping().resolve(&reference.api_version, &reference.kind);
+    served.or_else(|| stores.kinds().map(|(kind, _)| kind).find(|kind| (kind.group, kind.kind) == (group, &*reference.kind)))
 }
 
 /// References of an object to this owner.

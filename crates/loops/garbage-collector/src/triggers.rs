@@ -7,7 +7,7 @@ use evenkeel_plan::Trigger;
 use crate::{
     facts::{Facts, Identity},
     ring::waits,
-    standing::{means, stays},
+    standing::{kind_of, means, stays},
     work::key_of,
 };
 
@@ -88,7 +88,7 @@ fn gone(change: &Change, old: Header<'_>, stores: &Stores, facts: &Facts, out: &
 
 /// The owner that a reference names, if it waits for its dependents.
 fn waiting(stores: &Stores, meta: &Meta, reference: &OwnerReference) -> Option<Trigger> {
-    let kind = stores.mapping().resolve(&reference.api_version, &reference.kind)?;
+    let kind = kind_of(stores, reference)?;
     let namespace = if kind.namespaced { &*meta.namespace } else { "" };
     let owner = stores.any(kind)?.header(namespace, &reference.name)?;
     let waits = *owner.uid() == reference.uid && owner.meta().is_some_and(waits);

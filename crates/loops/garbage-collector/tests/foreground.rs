@@ -257,6 +257,22 @@ fn nobody_in_another_namespace_or_under_another_name_holds_up_an_owner() {
     assert!(!world.names().contains(&"o"), "{:?}", world.log);
 }
 
+/// garbage-collection A16.34, A7: whoever names an owner in a version that nobody serves is not judged, and yet waited for.
+#[test]
+fn a_version_that_nobody_serves_blocks_until_it_is_gone() {
+    let mut world = World::new();
+    world.create("Deployment", "d", &[]);
+    world.create("Secret", "odd", &[with(blocking("Deployment", "d"), "apiVersion", "apps/v9")]);
+    world.run();
+    world.delete("Deployment", "d", Foreground);
+    world.run();
+    world.run_with_retries(3);
+    assert_eq!((world.names(), world.log.len()), (vec!["d", "odd"], 0));
+    world.delete("Secret", "odd", Background);
+    world.run();
+    assert_eq!(world.names(), [""; 0]);
+}
+
 /// garbage-collection A17.2: the finalizer of another life of the name is not taken away.
 #[test]
 fn a_successor_keeps_its_finalizer() {
@@ -305,4 +321,45 @@ fn ten_thousand_dependents_need_few_reads() {
     assert_eq!((reads, world.log.len()), (5, COUNT + 1 + reads));
     assert!(world.passes <= 3 * COUNT, "{} passes", world.passes);
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// garbage-collection A13, A14: a reference in a version that nobody serves decides nothing about its object, but it blocks like any other.
+#[test]
+fn references_in_retired_versions_block_and_close_rings() {
+    let retired = |name: &str| with(blocking("Deployment", name), "apiVersion", "apps/v1beta1");
+    let mut world = World::new();
+    world.create("Deployment", "o", &[]);
+    world.create("Secret", "s", &[retired("o")]);
+    world.delete("Deployment", "o", Foreground);
+    world.run();
+    assert_eq!(world.names(), ["o", "s"]);
+    world.delete("Secret", "s", Background);
+    world.run();
+    assert_eq!(world.names(), [""; 0]);
+
+    let mut ring = World::new();
+    ring.create("Deployment", "a", &[retired("b")]);
+    ring.create("Deployment", "b", &[blocking("Deployment", "a")]);
+    for name in ["a", "b"] {
+        ring.delete("Deployment", name, Foreground);
+    }
+    ring.run();
+    assert_eq!(ring.names(), [""; 0]);
+}
+
+/// garbage-collection A8: an owner that was found to stay, and of which a newer version waits, is asked for again.
+#[test]
+fn a_read_does_not_outweigh_a_newer_version() {
+    let mut world = World::new();
+    world.create("Deployment", "o", &[]);
+    world.run();
+    world.hold_up("Deployment");
+    world.create("Deployment", "late", &[]);
+    world.create("Secret", "s", &[blocking("Deployment", "late")]);
+    world.run();
+    assert_eq!(world.log, ["get Deployment/late"]);
+    world.delete("Deployment", "late", Foreground);
+    world.go_on("Deployment");
+    world.run();
+    assert_eq!(world.names(), ["o"]);
 }

@@ -210,3 +210,22 @@ fn another_life_under_the_name_is_no_owner() {
     world.run();
     assert_eq!(world.names(), ["a", "of-this"]);
 }
+
+/// reliability GC-6: an object about which nothing may be decided does not ask, nor does it take the question from who does.
+#[test]
+fn an_undecided_object_leaves_questions_to_others() {
+    let mut world = World::new();
+    world.create("Secret", "asks", &[owner("ConfigMap", "never")]);
+    world.create("Secret", "undecided", &[owner("ConfigMap", "never"), with(owner("ConfigMap", "x"), "kind", "Unknown")]);
+    world.create("Secret", "waits", &[owner("ConfigMap", "never")]);
+    world.watch();
+    let writes = |world: &World, name: &str| {
+        let key = evenkeel_garbage_collector::key_of(kind("Secret"), &evenkeel_api::Key::new("n", name));
+        let snap = world.collector.snapshot(&world.stores(), &key);
+        world.collector.plan(&snap, world.now()).writes().count()
+    };
+    assert_eq!(writes(&world, "asks"), 1);
+    world.look_at("Secret", "undecided");
+    assert_eq!(writes(&world, "waits"), 0);
+    assert!(world.log.is_empty());
+}
