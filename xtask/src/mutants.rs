@@ -9,7 +9,8 @@ use crate::{Failure, program, workspace};
 /// The version that is installed when there is none.
 const VERSION: &str = "27.1.0";
 /// The loop crates: pure decisions, where every change should be noticed.
-const PACKAGES: [&str; 4] = ["evenkeel-deployment", "evenkeel-replicaset", "evenkeel-namespace", "evenkeel-pod-gc"];
+const PACKAGES: [&str; 5] =
+    ["evenkeel-deployment", "evenkeel-replicaset", "evenkeel-garbage-collector", "evenkeel-namespace", "evenkeel-pod-gc"];
 /// Share of the viable mutants that must be caught, in percent.
 const WANTED: f64 = 90.0;
 

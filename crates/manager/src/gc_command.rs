@@ -13,6 +13,9 @@ use crate::{World, interlock::LeaseNotes};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Kubeconfig file; without it the in-cluster configuration.
+    #[arg(long, env = "KUBECONFIG", global = true)]
+    kubeconfig: Option<std::path::PathBuf>,
     #[command(flatten)]
     lease: LeaseArguments,
 }
@@ -31,9 +34,6 @@ enum Command {
 /// Where the manager's Lease is.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LeaseArguments {
-    /// Kubeconfig file; without it the in-cluster configuration.
-    #[arg(long, env = "KUBECONFIG", global = true)]
-    kubeconfig: Option<std::path::PathBuf>,
     /// Name of the manager's Lease.
     #[arg(long, default_value = "kube-controller-manager", global = true)]
     leader_elect_resource_name: String,
@@ -63,10 +63,10 @@ pub async fn main(args: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-async fn run(Arguments { command, lease }: Arguments) -> Result<String, String> {
-    let connect = ConnectOptions { kubeconfig: lease.kubeconfig.clone(), master: None };
+async fn run(Arguments { command, kubeconfig, lease }: Arguments) -> Result<String, String> {
+    let connect = ConnectOptions { kubeconfig, master: None };
     let world = World::connect(&connect, Arc::new(SystemClock)).await.map_err(|e| e.to_string())?;
-    let notes = notes(&world, &lease.leader_elect_resource_namespace, &lease.leader_elect_resource_name);
+    let notes = notes(&world, &lease);
     match command {
         Command::Held => {
             let held = held(&notes).await?;
@@ -80,9 +80,10 @@ async fn run(Arguments { command, lease }: Arguments) -> Result<String, String> 
 }
 
 /// The notes on a Lease, for a command.
-pub(crate) fn notes(world: &World, namespace: &str, name: &str) -> LeaseNotes {
+pub(crate) fn notes(world: &World, lease: &LeaseArguments) -> LeaseNotes {
     let metrics = ClientMetrics::unregistered(&world.host);
-    LeaseNotes::new(Api::new(world.client.clone(), "gc", Pace::new(PaceOptions::default()), metrics), namespace, name)
+    let api = Api::new(world.client.clone(), "gc", Pace::new(PaceOptions::default()), metrics);
+    LeaseNotes::new(api, &lease.leader_elect_resource_namespace, &lease.leader_elect_resource_name)
 }
 
 /// What is held, a line each; empty when nothing is.

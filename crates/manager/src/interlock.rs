@@ -13,7 +13,7 @@ use evenkeel_client::Api;
 use evenkeel_election::State;
 use evenkeel_garbage_collector::{Batch, Interlock};
 use evenkeel_watch::Stop;
-use http::Method;
+use http::{Method, StatusCode};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
@@ -64,12 +64,15 @@ impl LeaseNotes {
         Self { api, path: LEASES.object_path(namespace, name, None) }
     }
 
-    /// Reads both annotations.
+    /// Reads both annotations; without a Lease there are none.
     ///
     /// # Errors
     /// When the Lease cannot be read; in words.
     pub async fn read(&self) -> Result<Notes, String> {
         let reply = self.api.call(Method::GET, &self.path, "", None).await.map_err(|e| e.to_string())?;
+        if reply.code == StatusCode::NOT_FOUND {
+            return Ok(Notes::default());
+        }
         if !reply.code.is_success() {
             return Err(reply.status().message);
         }

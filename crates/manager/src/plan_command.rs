@@ -11,6 +11,7 @@ use crate::{
     World,
     controllers::Selection,
     flags::Options,
+    gc_command::{self, LeaseArguments},
     kind_names,
     planner::Planner,
     what_if_command::{self, Cascade, HOW_TO_NAME, Question, kind_and_name},
@@ -40,6 +41,8 @@ struct Arguments {
     all: bool,
     /// Only this object, such as `deployment/web` or `rs/web-5d4f`.
     object: Option<String>,
+    #[command(flatten)]
+    lease: LeaseArguments,
 }
 
 /// Runs the subcommand with the words after `plan`.
@@ -98,11 +101,18 @@ async fn plan(arguments: Arguments) -> Result<String, String> {
         }
         None => {
             let text = planner.describe(&|kind, key| scope.covers(kind, key));
-            Ok(if text.is_empty() { "nothing to do\n".to_owned() } else { text } + &planner.not_known())
+            let held = held(&world, &arguments.lease).await;
+            Ok(if text.is_empty() { "nothing to do\n".to_owned() } else { text } + &planner.not_known() + &held)
         }
     };
     planner.end().await;
     text
+}
+
+/// What the leader holds of all that would be collected.
+async fn held(world: &World, lease: &LeaseArguments) -> String {
+    let held = gc_command::held(&gc_command::notes(world, lease)).await;
+    held.unwrap_or_else(|error| format!("what the garbage collector holds is not known: {error}\n"))
 }
 
 /// The plans of all keys that `covers` lets through. Of a pass about everything, it lets single writes through.

@@ -5,6 +5,7 @@ mod bad_input;
 mod foreground;
 mod guards;
 mod identity;
+mod interlock;
 mod looking;
 mod orphan;
 mod telling;
