@@ -26,6 +26,9 @@ const MOST: usize = 10_000;
 /// How long a live read says something about an owner that the cache does not show.
 const FRESH: SignedDuration = SignedDuration::from_secs(2);
 
+/// How long after a look at an object its uid alone may guard a delete.
+const LOOKED: SignedDuration = SignedDuration::from_secs(1);
+
 /// How long an owner that somebody asks for is left to that one.
 const ASKED: SignedDuration = SignedDuration::from_secs(60);
 
@@ -215,12 +218,15 @@ impl Facts {
         self.known().merge_only.contains(&kind)
     }
 
-    /// What the deletion of an object met. What a look found is worth something for a moment; then it has to be looked at again.
+    /// What the deletion of an object met.
     pub(crate) fn met(&self, key: &Key) -> Option<Met> {
         let now = self.now();
         let known = self.known();
         let (met, at) = known.met.get(key)?;
-        Some(if now.duration_since(*at) <= FRESH { met.clone() } else { Met::Another })
+        Some(match met {
+            Met::Found { meta, .. } => Met::Found { meta: meta.clone(), fresh: now.duration_since(*at) <= LOOKED },
+            other => other.clone(),
+        })
     }
 
     /// What was told about an object with these owners.
@@ -247,7 +253,7 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
         match (write, done) {
             (Write::Look { .. }, done) if snap.met.is_some() && asked.is_empty() => {
                 let met = match done {
-                    Done::Found(meta) => Met::Found(meta.clone()),
+                    Done::Found(meta) => Met::Found { meta: meta.clone(), fresh: true },
                     Done::AlreadyGone => Met::Gone,
                     _ => Met::Another,
                 };

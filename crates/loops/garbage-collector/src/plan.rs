@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use evenkeel_api::{FOREGROUND, Key, Kind, Meta, ORPHAN, OwnerReference, Uid};
+use evenkeel_api::{FOREGROUND, Key, Kind, Meta, ORPHAN, OwnerReference, Uid, Version};
 use evenkeel_plan::{PatchForm, Plan, Propagation, Target, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -24,8 +24,8 @@ pub(crate) fn plan(snap: &Snapshot, _now: Timestamp) -> Plan {
             let [gone, left] = [gone, left].map(|owners| owners.into_iter().map(|owner| &owner.reference).collect());
             vec![vec![without_owners(object.kind, &object.meta, snap.form(object.kind), gone, left)]]
         }
-        Verdict::Delete { propagation, exactly } => {
-            let target = if exactly { Target::exactly(object.kind, &object.meta) } else { Target::alive(object.kind, &object.meta) };
+        Verdict::Delete { propagation, version } => {
+            let target = Target { version, ..Target::alive(object.kind, &object.meta) };
             vec![vec![Write::Delete { target, propagation: Some(propagation), grace: None }]]
         }
         Verdict::Orphan => orphan(snap, object),
@@ -53,8 +53,8 @@ pub(crate) enum Verdict {
     Delete {
         /// How its own dependents go.
         propagation: Propagation,
-        /// Only in the version that the decision was made on.
-        exactly: bool,
+        /// Only in this version; `None`: in whichever.
+        version: Option<Version>,
     },
     /// It would be deleted, and is held by the interlock.
     Held,
@@ -94,19 +94,20 @@ pub(crate) fn verdict(snap: &Snapshot) -> Verdict {
     if any(|s| matches!(s, Standing::Stays | Standing::StaysUnwatched)) {
         return if snap.owners.iter().any(Owner::leaves) { Verdict::LetGo } else { Verdict::Nothing };
     }
-    let exactly = match &snap.met {
+    let version = match &snap.met {
         Some(Met::Another) => return Verdict::Confirm,
         // Other fields change faster than the cache follows: the uid alone is enough while what was decided on is the same (A10).
-        Some(Met::Found(met)) if same(met, &object.meta) => false,
+        Some(Met::Found { meta, fresh: true }) if same(meta, &object.meta) => None,
+        Some(Met::Found { meta, fresh: false }) if same(meta, &object.meta) => Some(meta.version),
         // Its owners changed, or it is gone, or another life: the cache is about to tell, and then all is decided anew.
-        Some(Met::Found(met)) if met.version > object.meta.version => return Verdict::Nothing,
+        Some(Met::Found { meta, .. }) if meta.version > object.meta.version => return Verdict::Nothing,
         Some(Met::Gone) => return Verdict::Nothing,
-        _ => true,
+        _ => Some(object.meta.version),
     };
     if let Admission::Held(_) = snap.admission {
         return Verdict::Held;
     }
-    Verdict::Delete { propagation: propagation(snap, &object.meta), exactly }
+    Verdict::Delete { propagation: propagation(snap, &object.meta), version }
 }
 
 /// Whether two states of an object call for the same. A finalizer that was added says how its own dependents are to go.

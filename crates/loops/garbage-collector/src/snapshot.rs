@@ -87,7 +87,12 @@ pub enum Met {
     /// Another version. It has to be looked at before another try.
     Another,
     /// That look found this.
-    Found(Arc<Meta>),
+    Found {
+        /// What it found.
+        meta: Arc<Meta>,
+        /// Whether that was a moment ago.
+        fresh: bool,
+    },
     /// It found nothing.
     Gone,
 }

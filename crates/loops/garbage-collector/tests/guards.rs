@@ -84,6 +84,34 @@ fn an_object_of_which_only_other_fields_change_is_deleted_by_its_uid() {
     assert_eq!(at_once.names(), ["new"]);
 }
 
+/// garbage-collection A16.40: what a look found is old after a second, and then guards only what it saw.
+#[test]
+fn an_old_look_allows_no_delete_by_the_uid_alone() {
+    for changes_again in [false, true] {
+        let mut world = World::new();
+        world.create("ConfigMap", "a", &[]);
+        world.create("Secret", "b", &[owner("ConfigMap", "a")]);
+        world.run();
+        world.hold_up("Secret");
+        let beat = |world: &mut World, beat: &str| world.edit("Secret", "b", |meta| meta["labels"] = json!({"beat": beat}));
+        beat(&mut world, "1");
+        world.delete("ConfigMap", "a", Background);
+        world.run();
+        world.look_at("Secret", "b");
+        assert_eq!(world.log, [EXACT, "get Secret/b"]);
+        world.wait(1_001);
+        if changes_again {
+            beat(&mut world, "2");
+        }
+        world.run();
+        assert_eq!(world.log[2..], [EXACT]);
+        assert_eq!(world.names(), if changes_again { vec!["b"] } else { vec![] });
+        world.run_with_retries(1);
+        let rest: &[&str] = if changes_again { &["get Secret/b", BY_UID] } else { &[] };
+        assert_eq!(&world.log[3..], rest);
+    }
+}
+
 /// garbage-collection A16.40: what beats all the time is not starved of its end.
 #[test]
 fn an_object_that_changes_before_every_request_is_deleted_all_the_same() {

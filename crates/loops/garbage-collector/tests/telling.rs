@@ -48,6 +48,22 @@ fn an_owner_in_another_namespace_is_told_of_once_for_an_object() {
     assert!(world.events[0].contains("name: o,") && world.events[1].contains("name: p,"), "{:?}", world.events);
 }
 
+/// Ten events say what a thousand would.
+#[test]
+fn an_object_with_very_many_misplaced_owners_gets_ten_events() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..15).map(|n| format!("o{n:02}")).collect();
+    for name in &names {
+        world.create_in("b", "ConfigMap", name, &[]);
+    }
+    world.create_in("a", "ConfigMap", "kept", &[]);
+    let owners = names.iter().map(|name| owner("ConfigMap", name)).chain([owner("ConfigMap", "kept")]);
+    world.create_in("a", "Secret", "bad", &owners.collect::<Vec<_>>());
+    world.run();
+    assert_eq!((world.events.len(), world.owners_of("bad")), (10, vec!["kept".to_owned()]));
+    assert!(world.events[9].contains("name: o09,"), "{}", world.events[9]);
+}
+
 /// garbage-collection A15: a misplaced owner that is collected after all, in its own place, is told of no more.
 #[test]
 fn an_owner_that_went_is_not_misplaced() {
