@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 
 use crate::accept::{Accept, Shape};
 use crate::read::partial;
@@ -67,8 +68,26 @@ pub(crate) struct ShapedView {
     pub(crate) empty: Value,
 }
 
+impl ShapedView {
+    /// The metadata-only form, cut out of what is stored: watches of headers are many, and their objects may be large.
+    fn metadata(&self, stored: &Stored) -> Option<Bytes> {
+        #[derive(Deserialize)]
+        struct Document<'a> {
+            #[serde(borrow)]
+            metadata: &'a RawValue,
+        }
+        let as_stored = self.accept.shape == Shape::Partial && self.resource.hub.is_none() && !self.resource.custom;
+        let metadata = serde_json::from_slice::<Document<'_>>(&stored.bytes).ok().filter(|_| as_stored)?.metadata.get();
+        let version = if self.accept.beta { "v1beta1" } else { "v1" };
+        Some(format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":{metadata}}}"#).into())
+    }
+}
+
 impl View for ShapedView {
     fn object(&mut self, stored: &Stored) -> Bytes {
+        if let Some(metadata) = self.metadata(stored) {
+            return metadata;
+        }
         let doc = convert::served(&self.server, &self.resource, stored);
         let mut doc = match self.accept.shape {
             Shape::Plain => doc,

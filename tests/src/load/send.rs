@@ -1,5 +1,6 @@
 //! Requests of any kind out of a file, as many at once as there are connections; then, where asked, until lists are empty.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +13,9 @@ use super::connection::{Connection, Target};
 use super::runs::{Request, checked, percentile, rounded_seconds, send_all};
 use crate::transport::Access;
 
-/// How often a list that is to become empty is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+/// Shortest and longest time between two looks at a list that is to become empty. A long list costs the server something, so the next look is
+/// when half of what is left should be gone, by the pace so far.
+const LOOKS: RangeInclusive<Duration> = Duration::from_millis(3)..=Duration::from_millis(1000);
 
 /// What stands for the number of a request in its path and body.
 const NUMBER: &str = "{n}";
@@ -126,7 +128,7 @@ pub async fn send(send: &Send) -> Result<Value, LoadError> {
     let requests = Arc::new(requests);
     let (elapsed, took) = send_all(&target, count, send.connections, move |number| requests.get(number)).await?;
     for path in &send.until_empty {
-        until_empty(&mut looks, path, start + send.patience).await?;
+        until_empty(&mut looks, path, start, send.patience).await?;
     }
     let per_second = if elapsed.is_zero() { 0.0 } else { (count as f64 / elapsed.as_secs_f64()).round() };
     Ok(json!({
@@ -135,24 +137,41 @@ pub async fn send(send: &Send) -> Result<Value, LoadError> {
     }))
 }
 
-async fn until_empty(connection: &mut Connection, path: &str, until: Instant) -> Result<(), LoadError> {
+async fn until_empty(connection: &mut Connection, path: &str, start: Instant, patience: Duration) -> Result<(), LoadError> {
     let limited = format!("{path}?limit=1");
+    // When it was looked at first, and how many there were.
+    let mut first = None;
     loop {
         let answer = connection.ask("GET", &limited, "", b"").await?;
         checked(&answer, path)?;
         if answer.start.contains("\"items\":[]") {
             return Ok(());
         }
-        if Instant::now() > until {
+        if start.elapsed() > patience {
             return Err(LoadError::Late(format!("{path} is not empty in time: {}", answer.start)));
         }
-        tokio::time::sleep(LOOK).await;
+        let left = 1 + remaining(&answer.start);
+        let (since, there) = *first.get_or_insert((Instant::now(), left));
+        let each = since.elapsed() / there.saturating_sub(left).max(1);
+        tokio::time::sleep((each.saturating_mul(left) / 2).clamp(*LOOKS.start(), *LOOKS.end())).await;
     }
+}
+
+/// How many objects follow the first page of a list, by the beginning of the answer.
+fn remaining(start: &str) -> u32 {
+    let number = start.split_once("\"remainingItemCount\":").map_or("", |(_, rest)| rest);
+    number.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_a_page_is_read_of_its_beginning() {
+        assert_eq!(remaining(r#"{"kind":"PodList","metadata":{"continue":"x","remainingItemCount":499},"items":[{"#), 499);
+        assert_eq!(remaining(r#"{"kind":"PodList","metadata":{"resourceVersion":"7"},"items":[{"#), 0);
+    }
 
     #[test]
     fn a_line_stands_for_as_many_requests_as_it_says() {

@@ -17,6 +17,8 @@ use crate::Failure;
 const COLLECTOR: &str = "--controllers=garbage-collector-controller";
 /// How long a manager is left alone once it collects, before its work begins.
 const REST: Duration = Duration::from_secs(2);
+/// How long a manager that only watches is given to list everything.
+const LISTED: Duration = Duration::from_secs(4);
 
 /// Calls for each object, at most: one, and a few for the owners.
 const CALLS: f64 = 1.1;
@@ -32,10 +34,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let stage = Stage::set(options)?;
     let mut verdict = Verdict::of("gc");
     for case in cases {
-        let bound = bound(&stage, case, options)?;
+        let alone = bound(&stage, case, None, options)?;
+        let bound = bound(&stage, case, contenders.first(), options)?;
         for (number, contender) in contenders.iter().enumerate() {
             let mut figures = collected(&stage, case, contender, number, options)?;
             figures["bound_seconds"] = rounded(bound).into();
+            figures["bound_unwatched_seconds"] = rounded(alone).into();
             figures["ratio"] = rounded(figures["seconds"].as_f64().unwrap_or(f64::NAN) / bound).into();
             // What others have to reach is their affair.
             let targets = if number == 0 {
@@ -70,11 +74,17 @@ fn calls(case: Case) -> f64 {
     }
 }
 
-/// Seconds that the client takes for the same world, with no manager about.
-fn bound(stage: &Stage, case: Case, options: &Options) -> Result<f64, Failure> {
-    let namespace = format!("bench-gc-{}-bound", case.name());
+/// Seconds that the client takes for the same world. `watching`: beside a manager that sees it all and does nothing; it costs a server
+/// something to tell what goes, and whoever collects has to be told.
+fn bound(stage: &Stage, case: Case, watching: Option<&Contender>, options: &Options) -> Result<f64, Failure> {
+    let namespace = format!("bench-gc-{}-{}", case.name(), if watching.is_some() { "bound" } else { "alone" });
     let world = make(stage, case, &namespace, options)?;
+    let watching = watching.map(|contender| stage.start_standby(contender, &[COLLECTOR, "--secure-port=0"])).transpose()?;
+    if watching.is_some() {
+        std::thread::sleep(LISTED);
+    }
     let done = stage.send(&format!("{namespace}-delete"), &world.bound, world.bound_connections, &world.ends)?;
+    drop(watching);
     clear(stage, &namespace, &world)?;
     seconds(&done)
 }

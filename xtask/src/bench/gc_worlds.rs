@@ -52,7 +52,7 @@ pub struct World {
     pub objects: u64,
     /// Lists that are empty once all is done.
     pub ends: Vec<String>,
-    /// What a client that knows it all would send instead.
+    /// What a client that knows it all would send instead: a deletion for each object, and what holds it only in foreground is released.
     pub bound: Vec<Value>,
     /// Over how many connections: one where each request has to wait for the one before.
     pub bound_connections: usize,
@@ -147,7 +147,7 @@ impl Place<'_> {
         Ok(World {
             begin: vec![delete(&format!("{list}/owner"), "Background", 1)],
             objects: dependents,
-            bound: vec![delete(&format!("{list}/owner"), "Background", 1), delete(&format!("{list}/part-{{n}}"), "Background", dependents)],
+            bound: vec![delete(&format!("{list}/part-{{n}}"), "Background", dependents), delete(&format!("{list}/owner"), "Background", 1)],
             bound_connections: MANY,
             ends: vec![list],
             stays: None,
@@ -186,11 +186,15 @@ impl Place<'_> {
             ring.iter().zip(owners).map(|((name, _), owner)| own(&format!("{list}/{name}"), owner)).collect()
         };
         self.send("owners", &members.chunks(3).flat_map(ring).collect::<Vec<_>>())?;
-        let first = members.iter().step_by(3).map(|(name, _)| delete(&format!("{list}/{name}"), "Foreground", 1)).collect();
+        // The n-th of each ring, by path.
+        let nth = |n: usize| members.iter().skip(n).step_by(3).map(|(name, _)| format!("{list}/{name}"));
+        let deleted = |n: usize, policy: &'static str| nth(n).map(move |path| delete(&path, policy, 1));
+        let released = |n: usize| nth(n).map(|path| merge(&path, json!({"metadata": {"finalizers": null}})));
+        let bound = deleted(0, "Foreground").chain(deleted(1, "Foreground")).chain(deleted(2, "Background"));
         Ok(World {
-            begin: first,
+            begin: deleted(0, "Foreground").collect(),
             objects: 3 * rings,
-            bound: vec![delete(&format!("{list}/member-{{n}}"), "Background", 3 * rings)],
+            bound: bound.chain(released(1)).chain(released(0)).collect(),
             bound_connections: MANY,
             ends: vec![list],
             stays: None,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Options;
 use crate::process::Running;
@@ -12,6 +12,9 @@ use crate::{Failure, kubectl, program, workspace};
 
 /// The loops that both managers run when nothing else is said: those that make pods.
 pub const WORKLOADS: &str = "deployment-controller,replicaset-controller,replicationcontroller-controller";
+/// The Lease that managers share.
+const LEASE: &str = "kube-controller-manager";
+const LEASE_NAMESPACE: &str = "kube-system";
 /// How long a server or a manager may take to be there.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -141,15 +144,12 @@ impl Stage {
 
     /// Starts a manager and waits until it leads: until it holds the Lease that managers share.
     pub fn start_with(&self, contender: &Contender, flags: &[&str]) -> Result<Running, Failure> {
-        let _ = self.call(&["delete", "lease", "--ignore-not-found", "-n", "kube-system", "kube-controller-manager"]);
-        let mut command = Command::new(&contender.binary);
-        command.arg(flag("--kubeconfig", &self.kubeconfig)).args(flags).args(&contender.flags);
-        let mut manager = Running::start(&mut command, &self.folder.join(format!("{}.log", contender.name)))?;
+        self.free_lease();
+        let mut manager = self.launch(contender, flags)?;
         let start = Instant::now();
         loop {
             manager.check()?;
-            let holder =
-                self.call(&["get", "lease", "-n", "kube-system", "kube-controller-manager", "-o", "jsonpath={.spec.holderIdentity}"]);
+            let holder = self.call(&["get", "lease", "-n", LEASE_NAMESPACE, LEASE, "-o", "jsonpath={.spec.holderIdentity}"]);
             if holder.is_ok_and(|holder| !holder.is_empty()) {
                 return Ok(manager);
             }
@@ -158,6 +158,27 @@ impl Stage {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Starts a manager that only watches, because somebody else holds the Lease.
+    pub fn start_standby(&self, contender: &Contender, flags: &[&str]) -> Result<Running, Failure> {
+        self.free_lease();
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE, "namespace": LEASE_NAMESPACE},
+            "spec": {"holderIdentity": "bench", "leaseDurationSeconds": 3600, "renewTime": "2100-01-01T00:00:00.000000Z"},
+        });
+        self.create("lease.json", &lease)?;
+        self.launch(contender, flags)
+    }
+
+    fn free_lease(&self) {
+        let _ = self.call(&["delete", "lease", "--ignore-not-found", "-n", LEASE_NAMESPACE, LEASE]);
+    }
+
+    fn launch(&self, contender: &Contender, flags: &[&str]) -> Result<Running, Failure> {
+        let mut command = Command::new(&contender.binary);
+        command.arg(flag("--kubeconfig", &self.kubeconfig)).args(flags).args(&contender.flags);
+        Running::start(&mut command, &self.folder.join(format!("{}.log", contender.name)))
     }
 }
 
