@@ -2,7 +2,8 @@
 //!
 //! What is concerned (the object, all that depends on it, and the owners of those) is copied onto an [imagined server](crate::imagined);
 //! there the object is deleted, and the loop's own rules run until nothing moves. So there is no second set of rules that could say
-//! something else than what then happens. What other loops would do is not asked: a pod of a ReplicaSet goes, and the one that takes its
+//! something else than what then happens. Passes of a manager run side by side, and now and then it matters who is first: the loop is at work
+//! several times, in other orders, and an object that does not fare the same each time is said to have an open end. What other loops would do is not asked: a pod of a ReplicaSet goes, and the one that takes its
 //! place is not told of.
 
 mod play;
@@ -16,8 +17,11 @@ use evenkeel_plan::{ControlLoop, Propagation};
 
 use crate::{
     Standing, imagined, key_of, ring,
-    what_if::play::{Below, Play},
+    what_if::play::{Below, Order, Play},
 };
+
+/// With more objects than this, other orders of passes are not tried.
+const OTHER_ORDERS: usize = 5_000;
 
 /// What would become of an object and of all that depends on it.
 #[derive(Debug, Clone)]
@@ -43,9 +47,11 @@ pub struct Node {
     pub depth: usize,
     /// What becomes of it.
     pub fate: Fate,
-    /// Owners that it had before and names no longer in the end. Of what goes: none.
+    /// Owners that it had before and names no longer in the end. Of what goes, is being deleted, or has an open end: not said.
     pub loses: Vec<OwnerReference>,
-    /// Owners that it has in the end. Of what goes: none.
+    /// Owners that it loses or keeps: that depends on the order of passes.
+    pub may_lose: Vec<OwnerReference>,
+    /// Owners that it has in the end.
     pub keeps: Vec<OwnerReference>,
     /// Who makes objects such as this one, and may put another in its place.
     pub controller: Option<OwnerReference>,
@@ -68,12 +74,14 @@ pub enum Fate {
         /// What keeps it.
         why: Vec<Why>,
     },
+    /// It goes or stays, or is not even deleted: that depends on the order of passes.
+    Open,
 }
 
 /// When an object goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
-    /// It is the one that is deleted, or what is above it in the tree stays.
+    /// It is the one that is deleted, or what is above it in the tree stays, or they go in no order.
     ByItself,
     /// It is on its way already.
     Already,
@@ -86,7 +94,7 @@ pub enum When {
 /// What becomes of the dependents of an object that goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum With {
-    /// Nothing depends on it, or what does is collected later.
+    /// Nothing depends on it, or what does is collected later, or that depends on the order of passes.
     Nothing,
     /// They are to go before it.
     DependentsFirst,
@@ -121,13 +129,51 @@ pub fn if_deleted(stores: &Stores, kind: Kind, key: &Key, propagation: Option<Pr
     let below = play::below(stores, kind, key);
     let root = below.first()?;
     let propagation = propagation.unwrap_or_else(|| imagined::by_default(kind, &root.meta));
-    let mut play = Play::new(stores, &below);
-    play.how.insert((kind, key.clone()), propagation);
-    play.delete(kind, key, propagation);
-    let unfinished = !play.run();
     let owners: BTreeSet<&Uid> = below.iter().flat_map(|object| object.meta.owners.iter().map(|owner| &owner.uid)).collect();
-    let nodes = in_order(&below).into_iter().map(|(at, depth)| node(&play, &below, at, depth, &owners)).collect();
-    Some(Tree { propagation, nodes, unfinished })
+    let mut tree: Option<Tree> = None;
+    let others = if below.len() > OTHER_ORDERS { &[][..] } else { &[Order::OwnersFirst, Order::DependentsFirst] };
+    for order in [Order::SideBySide].iter().chain(others) {
+        let mut play = Play::new(stores, &below, *order);
+        play.how.insert((kind, key.clone()), propagation);
+        play.delete(kind, key, propagation);
+        let unfinished = !play.run();
+        let nodes = in_order(&below).into_iter().map(|(at, depth)| node(&play, &below, at, depth, &owners));
+        match &mut tree {
+            None => tree = Some(Tree { propagation, nodes: nodes.collect(), unfinished }),
+            Some(tree) => {
+                tree.unfinished |= unfinished;
+                tree.nodes.iter_mut().zip(nodes).for_each(|(node, other)| node.allow_for(other));
+            }
+        }
+    }
+    tree
+}
+
+impl Node {
+    /// Leaves of what is said only what holds when it may as well come out like this.
+    fn allow_for(&mut self, other: Node) {
+        match (&mut self.fate, other.fate) {
+            (Fate::Goes { when, with }, Fate::Goes { when: when_else, with: with_else }) => {
+                if *when != when_else {
+                    *when = When::ByItself;
+                }
+                if *with != with_else {
+                    *with = With::Nothing;
+                }
+            }
+            (Fate::Stays { deleting: false, .. }, Fate::Stays { deleting: false, .. }) => {
+                let (loses, loses_not) = std::mem::take(&mut self.loses).into_iter().partition(|owner| other.loses.contains(owner));
+                let (keeps, keeps_not) = std::mem::take(&mut self.keeps).into_iter().partition(|owner| other.keeps.contains(owner));
+                (self.loses, self.keeps) = (loses, keeps);
+                self.may_lose = [std::mem::take(&mut self.may_lose), loses_not, keeps_not].concat();
+            }
+            (Fate::Stays { deleting, .. }, Fate::Stays { deleting: other, .. }) if *deleting == other => {}
+            _ => self.fate = Fate::Open,
+        }
+        if !matches!(self.fate, Fate::Stays { deleting: false, .. }) {
+            [&mut self.loses, &mut self.may_lose, &mut self.keeps].into_iter().for_each(Vec::clear);
+        }
+    }
 }
 
 /// Places in `below`, every object before what is under it, and how deep each is.
@@ -152,7 +198,9 @@ fn node(play: &Play, below: &[Below], at: usize, depth: usize, owners: &BTreeSet
     let Below { kind, meta, parent } = &below[at];
     let place = (*kind, meta.key());
     let controller = meta.controller().cloned();
-    let node = |fate, loses, keeps| Node { kind, key: meta.key(), uid: meta.uid.clone(), depth, fate, loses, keeps, controller };
+    let node = |fate, loses, keeps| {
+        Node { kind, key: meta.key(), uid: meta.uid.clone(), depth, fate, loses, may_lose: Vec::new(), keeps, controller }
+    };
     let Some(left) = play.server.get(kind, &place.1) else {
         let owner = parent.map(|parent| (below[parent].kind, below[parent].meta.key()));
         let when = match owner.map(|owner| play.went.get(&owner)) {
@@ -169,9 +217,12 @@ fn node(play: &Play, below: &[Below], at: usize, depth: usize, owners: &BTreeSet
         };
         return node(Fate::Goes { when, with }, Vec::new(), Vec::new());
     };
-    let loses = meta.owners.iter().filter(|owner| !left.owners.contains(owner)).cloned().collect();
     let fate = Fate::Stays { deleting: left.deleting.is_some(), why: why(play, *kind, &place.1) };
-    node(fate, loses, left.owners.to_vec())
+    if left.deleting.is_some() {
+        return node(fate, Vec::new(), Vec::new());
+    }
+    let (keeps, loses) = meta.owners.iter().cloned().partition(|owner| left.owners.contains(owner));
+    node(fate, loses, keeps)
 }
 
 /// What keeps an object that is there when nothing moves any more.

@@ -13,7 +13,7 @@ use evenkeel_cache::{Cache, Entry, Header, Stores};
 use evenkeel_plan::{ControlLoop, Done, Failure, FailureKind, Next, Outcome, Propagation, Write};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{GarbageCollector, imagined::Server};
+use crate::{GarbageCollector, imagined::Server, object_of};
 
 /// Passes for each object that is concerned, and how many besides: far more than any end needs (one or two an object).
 const PASSES: (usize, usize) = (20, 1_000);
@@ -25,7 +25,22 @@ const START: i64 = 1_800_000_000_000;
 const REST: SignedDuration = SignedDuration::from_secs(90);
 
 /// Every back-off there.
-const RETRY: SignedDuration = SignedDuration::from_secs(30);
+const RETRY: SignedDuration = SignedDuration::from_secs(10);
+
+/// Passes that run side by side, where any do: as many as a manager has workers by default (garbage-collection A2).
+const WORKERS: usize = 20;
+
+/// In which order passes come. Some ends depend on it, since passes of a real manager run side by side: an owner that waits for nobody goes
+/// at once, and its dependents fare differently when they are looked at before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As they come, many at once: none sees what the others do.
+    SideBySide,
+    /// One by one, what is being deleted before all else.
+    OwnersFirst,
+    /// One by one, what is being deleted after all else.
+    DependentsFirst,
+}
 
 /// An object that may go because another one does.
 pub(super) struct Below {
@@ -80,6 +95,7 @@ pub(super) struct Play {
     pub(super) how: BTreeMap<(Kind, Key), Propagation>,
     /// Kinds that the real cache has listed. Whether an object of another kind is there, nobody can tell.
     listed: BTreeSet<Kind>,
+    order: Order,
     queue: Arc<Mutex<Queue>>,
     wrote_at: Timestamp,
     /// Milliseconds.
@@ -90,6 +106,8 @@ pub(super) struct Play {
 #[derive(Default)]
 struct Queue {
     order: VecDeque<Key>,
+    /// Those that were passed over: they come when there are no others.
+    late: VecDeque<Key>,
     queued: BTreeSet<Key>,
     waiting: BTreeSet<(Timestamp, Key)>,
     until: BTreeMap<Key, Timestamp>,
@@ -114,21 +132,30 @@ impl Queue {
         }
     }
 
-    /// Who is next, and from when on.
-    fn next(&mut self) -> Option<(Option<Timestamp>, Key)> {
-        if let Some(key) = self.order.pop_front() {
-            self.queued.remove(&key);
-            return Some((None, key));
+    /// At most so many that are next, without those that are `late` while there are others; and from when on.
+    fn next(&mut self, most: usize, late: impl Fn(&Key) -> bool) -> (Option<Timestamp>, Vec<Key>) {
+        let mut keys = Vec::new();
+        while keys.len() < most
+            && let Some(key) = self.order.pop_front()
+        {
+            if late(&key) { self.late.push_back(key) } else { keys.push(key) }
         }
-        let (at, key) = self.waiting.pop_first()?;
+        if keys.is_empty() {
+            keys.extend(self.late.pop_front());
+        }
+        keys.iter().for_each(|key| drop(self.queued.take(key)));
+        if !keys.is_empty() {
+            return (None, keys);
+        }
+        let Some((at, key)) = self.waiting.pop_first() else { return (None, keys) };
         self.until.remove(&key);
-        Some((Some(at), key))
+        (Some(at), vec![key])
     }
 }
 
 impl Play {
     /// A world with these objects and their owners, as the real cache shows them.
-    pub(super) fn new(stores: &Stores, concerned: &[Below]) -> Self {
+    pub(super) fn new(stores: &Stores, concerned: &[Below], order: Order) -> Self {
         let clock = Arc::new(AtomicI64::new(START));
         let time = clock.clone();
         let collector = Arc::new(GarbageCollector::new(Arc::new(move || at(time.load(Ordering::Relaxed)))));
@@ -148,6 +175,7 @@ impl Play {
             went: BTreeMap::new(),
             how: BTreeMap::new(),
             listed,
+            order,
             queue: Arc::default(),
             wrote_at: at(START),
             clock,
@@ -177,37 +205,60 @@ impl Play {
 
     /// Passes until nothing moves. `false`: it still does, after very many.
     pub(super) fn run(&mut self) -> bool {
-        for _ in 0..PASSES.0 * self.server.objects().count() + PASSES.1 {
-            let next = self.queue().next();
-            let Some((from, key)) = next else { return true };
+        let mut left = PASSES.0 * self.server.objects().count() + PASSES.1;
+        while left > 0 {
+            let (from, keys) = self.next();
+            if keys.is_empty() || from.is_some_and(|from| from.duration_since(self.wrote_at) > REST) {
+                return true;
+            }
             if let Some(from) = from {
-                if from.duration_since(self.wrote_at) > REST {
-                    return true;
-                }
                 self.clock.fetch_max(from.as_millisecond(), Ordering::Relaxed);
             }
-            self.pass(&key);
+            left = left.saturating_sub(keys.len());
+            self.pass(&keys);
         }
         false
     }
 
-    fn pass(&mut self, key: &Key) {
-        let now = at(self.clock.fetch_add(1, Ordering::Relaxed));
-        let snap = self.collector.snapshot(&self.cache.read(), key);
-        let plan = self.collector.plan(&snap, now);
-        let mut outcome = Outcome::default();
-        for step in &plan.steps {
-            outcome.steps.push(step.iter().map(|write| self.answer(write, now)).collect());
+    fn next(&self) -> (Option<Timestamp>, Vec<Key>) {
+        let stores = self.cache.read();
+        let deleting = |key: &Key| {
+            let header = object_of(&stores, key).and_then(|(kind, at)| stores.any(kind)?.header(&at.namespace, &at.name));
+            header.is_some_and(|header| header.deleting())
+        };
+        match self.order {
+            Order::SideBySide => self.queue().next(WORKERS, |_| false),
+            Order::OwnersFirst => self.queue().next(1, |key| !deleting(key)),
+            Order::DependentsFirst => self.queue().next(1, deleting),
         }
-        self.collector.remember(&snap, &plan, &outcome, now);
-        let report = self.collector.conclude(&snap, &plan, &outcome, now);
+    }
+
+    /// One pass for each key: all look before any of them writes.
+    fn pass(&mut self, keys: &[Key]) {
+        let now = at(self.clock.fetch_add(1, Ordering::Relaxed));
+        let looks: Vec<_> = {
+            let stores = self.cache.read();
+            keys.iter().map(|key| self.collector.snapshot(&stores, key)).collect()
+        };
+        let mut reports = Vec::new();
+        for snap in &looks {
+            let plan = self.collector.plan(snap, now);
+            let mut outcome = Outcome::default();
+            for step in &plan.steps {
+                outcome.steps.push(step.iter().map(|write| self.answer(write, now)).collect());
+            }
+            self.collector.remember(snap, &plan, &outcome, now);
+            reports.push(self.collector.conclude(snap, &plan, &outcome, now));
+        }
         self.follow();
         let mut queue = self.queue();
-        match report.next {
-            Next::OnChange => queue.forget(key),
-            Next::Again => queue.add(key.clone()),
-            Next::At(at) => queue.add_at(at, key.clone()),
-            Next::Retry(_) => queue.add_at(now.saturating_add(RETRY).unwrap_or(now), key.clone()),
+        for (key, report) in keys.iter().zip(reports) {
+            match report.next {
+                Next::OnChange => queue.forget(key),
+                Next::Again => queue.add(key.clone()),
+                Next::At(at) => queue.add_at(at, key.clone()),
+                Next::Retry(_) => queue.add_at(now.saturating_add(RETRY).unwrap_or(now), key.clone()),
+            }
         }
     }
 

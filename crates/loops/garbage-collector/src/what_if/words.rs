@@ -45,26 +45,30 @@ impl Tree {
     }
 
     fn sum(&self) -> String {
-        let (goes, stays) = self.count(0, self.nodes.len());
+        let (goes, stays, open) = self.count(0, self.nodes.len());
         let deleting = self.nodes.iter().filter(|n| matches!(n.fate, Fate::Stays { deleting: true, .. })).count();
         let held = if deleting == 0 { String::new() } else { format!(", {deleting} of them being deleted") };
-        format!("{} would go, {stays} would stay{held}", objects(goes))
+        let open = if open == 0 { String::new() } else { format!(", {open} would do either") };
+        format!("{} would go, {stays} would stay{held}{open}", objects(goes))
     }
 
-    /// How many of the objects from `from` to before `to` go and stay.
-    fn count(&self, from: usize, to: usize) -> (usize, usize) {
+    /// How many of the objects from `from` to before `to` go, stay, or may do either.
+    fn count(&self, from: usize, to: usize) -> (usize, usize, usize) {
         let goes = self.nodes[from..to].iter().filter(|n| matches!(n.fate, Fate::Goes { .. })).count();
-        (goes, to - from - goes)
+        let open = self.nodes[from..to].iter().filter(|n| n.fate == Fate::Open).count();
+        (goes, to - from - goes - open, open)
     }
 
     /// Many siblings, the first of which is at `at`.
     fn together(&self, at: usize, count: usize, home: &str) -> String {
         let node = &self.nodes[at];
-        let (goes, stays) = self.count(at + 1, self.end(at));
-        let below = match (goes, stays) {
-            (0, 0) => String::new(),
-            (goes, 0) => format!(", and all {} below them", goes * count),
-            (goes, stays) => format!("; below them {} go and {} stay", goes * count, stays * count),
+        let below = match self.count(at + 1, self.end(at)) {
+            (0, 0, 0) => String::new(),
+            (goes, 0, 0) => format!(", and all {} below them", goes * count),
+            (goes, stays, open) => {
+                let open = if open == 0 { String::new() } else { format!(" and {} do either", open * count) };
+                format!("; below them {} go and {} stay{open}", goes * count, stays * count)
+            }
         };
         let first = named(node.kind, &node.key, home);
         format!("{count} objects such as {first}: each {}{below}", fate(node))
@@ -153,11 +157,13 @@ fn fate(node: &Node) -> String {
             return format!("goes{when}{with}");
         }
         Fate::Stays { deleting, why } => (deleting, why),
+        Fate::Open => return "goes or stays: that depends on who is looked at first".to_owned(),
     };
     let shown = why.iter().take(NAMED).map(reason);
     let more = (why.len() > NAMED).then(|| format!("and {} more", why.len() - NAMED));
     let lost = node.loses.iter().map(|owner| format!("loses its owner {} {}", owner.kind, owner.name));
-    let said: Vec<String> = shown.chain(more).chain(lost).collect();
+    let may = node.may_lose.iter().map(|owner| format!("may lose its owner {} {}", owner.kind, owner.name));
+    let said: Vec<String> = shown.chain(more).chain(lost).chain(may).collect();
     format!("stays{}: {}", if *deleting { ", being deleted" } else { "" }, said.join(", "))
 }
 
