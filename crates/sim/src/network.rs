@@ -106,7 +106,22 @@ pub struct Network {
     links: Mutex<BTreeMap<usize, Arc<Link>>>,
     scope: &'static Scope,
     /// What discovery tells, by path and generation of the registry.
-    told: Mutex<BTreeMap<(String, u64), Bytes>>,
+    told: Mutex<BTreeMap<(String, u64), Told>>,
+}
+
+/// An answer of discovery, to be given again.
+struct Told {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Told {
+    fn again(&self) -> evenkeel_apiserver::Response {
+        let mut answer = evenkeel_apiserver::Response::json(self.status, &Value::Null);
+        (answer.headers, answer.body) = (self.headers.clone(), Answer::Full(self.body.clone()));
+        answer
+    }
 }
 
 /// What a world is about.
@@ -339,13 +354,8 @@ impl Network {
             self.struck(Fault::CrashAfterAnswer);
             link.die();
         }
-        if let Answer::Full(bytes) = &mut answer.body {
-            if answer.status.is_success() {
-                self.narrow(&question.path, bytes);
-            }
-            if let Some(bug) = self.bug {
-                bug.alter_answer(&question.method, &question.path, bytes);
-            }
+        if let (Some(bug), Answer::Full(bytes)) = (self.bug, &mut answer.body) {
+            bug.alter_answer(&question.method, &question.path, bytes);
         }
         let body = match answer.body {
             Answer::Full(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
@@ -357,17 +367,16 @@ impl Network {
         Ok(response)
     }
 
-    /// Leaves in the answer of discovery what this world has.
-    fn narrow(&self, path: &str, body: &mut Bytes) {
-        if self.scope.served.is_empty() || !matches!(path, "/api" | "/apis") {
-            return;
-        }
-        let known = (path.to_owned(), self.server.registry().generation());
-        if let Some(told) = lock(&self.told).get(&known) {
-            *body = told.clone();
-            return;
-        }
-        let Ok(mut list) = serde_json::from_slice::<Value>(body) else { return };
+    /// What discovery says: of what the server has, what this world has. Asked very often, so that each answer is made once.
+    fn discovery(&self, question: &Question) -> Option<evenkeel_apiserver::Response> {
+        (!self.scope.served.is_empty() && matches!(&*question.path, "/api" | "/apis")).then_some(())?;
+        let known = (question.path.clone(), self.server.registry().generation());
+        let mut answer = match lock(&self.told).get(&known) {
+            Some(told) => return Some(told.again()),
+            None => self.server.handle(question),
+        };
+        let Answer::Full(body) = &mut answer.body else { return Some(answer) };
+        let mut list = serde_json::from_slice::<Value>(body).unwrap_or_default();
         for group in list["items"].as_array_mut().into_iter().flatten() {
             let name = group["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             // Custom groups have a dot and nothing of Kubernetes.
@@ -378,8 +387,10 @@ impl Network {
                 }
             }
         }
-        *body = list.to_string().into();
-        lock(&self.told).insert(known, body.clone());
+        let told = Told { status: answer.status, headers: answer.headers.clone(), body: list.to_string().into() };
+        *body = told.body.clone();
+        lock(&self.told).insert(known, told);
+        Some(answer)
     }
 
     /// Waits while something holds a manager up; whether it did.
@@ -404,7 +415,7 @@ impl Network {
         let kind = self.kind_of(&question.path);
         let answer = match question.method == Method::GET && kind != "leases" {
             true => self.behind(link, kind, question).unwrap_or_else(|| self.ask(question, actor)),
-            false => self.ask(question, actor),
+            false => self.discovery(question).unwrap_or_else(|| self.ask(question, actor)),
         };
         self.note(link, question, sent, way, &answer);
         answer

@@ -1,5 +1,7 @@
 //! The kinds that people own things by, and references, right and wrong ones.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::{chance::Dice, history::uid};
@@ -40,11 +42,6 @@ pub(super) const NAMESPACES: [&str; 2] = ["left", "right"];
 impl Sort {
     pub(super) fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
-    }
-
-    /// Where the server keeps it.
-    pub(super) fn storage(&self) -> String {
-        format!("{}/{}", self.group, self.plural)
     }
 
     /// The path of its objects in a namespace.
@@ -96,7 +93,7 @@ pub(super) fn definition(sort: &Sort) -> Value {
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) sort: &'static Sort,
-    pub(super) object: Value,
+    pub(super) object: Arc<Value>,
 }
 
 impl Known {

@@ -7,7 +7,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::graph::{FLEETING, Known, NAMESPACES, SORTS, Sort, any, definition, owners, some_reference};
-use crate::{Fault, chance::Dice, history::Actor, network::Network};
+use crate::{
+    Fault,
+    chance::Dice,
+    history::{Actor, lock},
+    invariants::collection::Graph,
+    network::Network,
+};
 
 /// A finalizer of somebody else.
 const HOLD: &str = "example.com/hold";
@@ -22,13 +28,16 @@ const MOST: usize = 90;
 pub(super) struct Users {
     network: Arc<Network>,
     dice: Dice,
+    /// All that is there, kept up with.
+    graph: Graph,
     past: Vec<Known>,
     made: u64,
 }
 
 impl Users {
     pub(super) fn new(network: Arc<Network>, seed: u64) -> Self {
-        Self { network, dice: Dice::new(seed, 3), past: Vec::new(), made: 0 }
+        let graph = Graph::new(&lock(&network.history));
+        Self { network, dice: Dice::new(seed, 3), graph, past: Vec::new(), made: 0 }
     }
 
     /// Makes namespaces, definitions and the first objects.
@@ -73,8 +82,9 @@ impl Users {
         }
     }
 
-    fn present(&self) -> Vec<Known> {
-        let all = |sort: &'static Sort| self.network.all(&sort.storage()).into_iter().map(move |object| Known { sort, object });
+    fn present(&mut self) -> Vec<Known> {
+        self.graph.follow(&lock(&self.network.history));
+        let all = |sort: &'static Sort| self.graph.of(sort.group, sort.plural).map(move |object| Known { sort, object: object.clone() });
         SORTS.iter().flat_map(all).filter(|k| !k.sort.namespaced || NAMESPACES.contains(&k.namespace())).collect()
     }
 
@@ -119,7 +129,7 @@ impl Users {
         let number = if self.dice.percent(40) { self.dice.pick(0..self.made) } else { self.made };
         let object = sort.object(&format!("{}-{number}", sort.kind.to_lowercase()), owners, finalizers);
         let (code, object) = self.network.act(Actor::User, Method::POST, &sort.path(namespace), &object);
-        let made = code.is_success().then_some(Known { sort, object })?;
+        let made = code.is_success().then_some(Known { sort, object: Arc::new(object) })?;
         if self.past.len() >= REMEMBERED {
             self.past.remove(0);
         }
@@ -147,6 +157,7 @@ impl Users {
     /// References come, go, or change whether they block.
     fn edit(&mut self) {
         let Some(known) = self.one(|_| true) else { return };
+        let present = self.present();
         let mut references = known.list("ownerReferences");
         match self.dice.pick(0..4) {
             0 if !references.is_empty() => drop(references.remove(self.dice.pick(0..references.len() as u64) as usize)),
@@ -154,8 +165,8 @@ impl Users {
                 let blocks = self.dice.percent(50);
                 references.iter_mut().for_each(|r| r["blockOwnerDeletion"] = blocks.into());
             }
-            2 => references = owners(known.namespace(), &self.present(), &self.past, &mut self.dice),
-            _ => references.extend(some_reference(known.namespace(), &self.present(), &self.past, &mut self.dice)),
+            2 => references = owners(known.namespace(), &present, &self.past, &mut self.dice),
+            _ => references.extend(some_reference(known.namespace(), &present, &self.past, &mut self.dice)),
         }
         self.network.merge(&known.path(), &json!({"metadata": {"ownerReferences": references}}));
     }
@@ -259,7 +270,7 @@ impl Users {
     }
 
     /// Lets everything go that is held: from now on nobody but the collector stands in the way of anything.
-    pub(super) fn settle(&self) {
+    pub(super) fn settle(&mut self) {
         self.present().iter().for_each(|k| self.release(k));
     }
 

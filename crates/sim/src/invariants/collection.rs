@@ -116,6 +116,11 @@ impl Graph {
         self.kinds.insert((served.group.clone(), served.kind.clone()), served);
     }
 
+    /// All objects of a kind.
+    pub fn of<'g>(&'g self, group: &'g str, plural: &'g str) -> impl Iterator<Item = &'g Arc<Value>> {
+        self.objects.iter().filter(move |((g, p, _), _)| g == group && p == plural).map(|(_, object)| object)
+    }
+
     /// Takes all in that has been written since the last time.
     pub fn follow(&mut self, history: &History) {
         while let Some(written) = history.writes.get(self.taken) {
@@ -419,7 +424,9 @@ fn costs(history: &History) -> Vec<String> {
         if let Some(before) = done.get(&(asked.link, uid)).filter(|_| history.restored.is_none_or(|r| asked.at < r.at)) {
             found.push(format!("GC-6: link {} deletes {} (uid {uid}) at {} ms, and did at {before} ms", asked.link, asked.path, asked.at));
         }
-        if !asked.unheard && (asked.code < 300 || asked.code == 404) {
+        // Of a kind that is served no more the answer is a page that says nothing about objects.
+        let gone = asked.code == 404 && !asked.path.starts_with("/apis/");
+        if !asked.unheard && (asked.code < 300 || gone) {
             done.insert((asked.link, uid), asked.at);
         }
     }
