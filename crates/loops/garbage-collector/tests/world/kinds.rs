@@ -8,8 +8,10 @@ use evenkeel_plan::{Done, FailureKind, PatchForm, Write};
 
 use super::failed;
 
-/// By name of the kind: group, watched version, plural, whether in namespaces, and another version that is served.
-const KINDS: [(&str, &str, &str, &str, bool, Option<&str>); 11] = [
+/// Kind, group, watched version, plural, whether in namespaces, and another version that is served.
+type Row = (&'static str, &'static str, &'static str, &'static str, bool, Option<&'static str>);
+
+const KINDS: [Row; 11] = [
     ("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles", false, None),
     ("ConfigMap", "", "v1", "configmaps", true, None),
     ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions", false, None),
