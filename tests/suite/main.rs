@@ -12,6 +12,7 @@ mod managed;
 mod process;
 mod raw;
 mod tap;
+mod what_if;
 mod whole_manager;
 
 use std::collections::{BTreeMap, BTreeSet};

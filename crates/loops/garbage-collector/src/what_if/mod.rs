@@ -131,7 +131,7 @@ pub fn if_deleted(stores: &Stores, kind: Kind, key: &Key, propagation: Option<Pr
     let propagation = propagation.unwrap_or_else(|| imagined::by_default(kind, &root.meta));
     let owners: BTreeSet<&Uid> = below.iter().flat_map(|object| object.meta.owners.iter().map(|owner| &owner.uid)).collect();
     let mut tree: Option<Tree> = None;
-    let others = if below.len() > OTHER_ORDERS { &[][..] } else { &[Order::OwnersFirst, Order::DependentsFirst] };
+    let others = if below.len() > OTHER_ORDERS { &[][..] } else { &[Order::OwnersFirst, Order::DependentsFirst, Order::NewestFirst] };
     for order in [Order::SideBySide].iter().chain(others) {
         let mut play = Play::new(stores, &below, *order);
         play.how.insert((kind, key.clone()), propagation);
@@ -146,7 +146,27 @@ pub fn if_deleted(stores: &Stores, kind: Kind, key: &Key, propagation: Option<Pr
             }
         }
     }
+    tree.iter_mut().for_each(|tree| spread(&mut tree.nodes, &below));
     tree
+}
+
+/// Who waits for one whose end is open has an open end.
+fn spread(nodes: &mut [Node], below: &[Below]) {
+    let blocks: BTreeMap<&Uid, Vec<&Uid>> = below
+        .iter()
+        .map(|object| (&object.meta.uid, object.meta.owners.iter().filter(|o| o.block_owner_deletion).map(|o| &o.uid).collect()))
+        .collect();
+    let places: BTreeMap<Uid, usize> = nodes.iter().enumerate().map(|(at, node)| (node.uid.clone(), at)).collect();
+    let mut open: Vec<usize> = (0..nodes.len()).filter(|at| nodes[*at].fate == Fate::Open).collect();
+    while let Some(at) = open.pop() {
+        let owners = blocks.get(&nodes[at].uid).into_iter().flatten();
+        for owner in owners.filter_map(|owner| places.get(*owner)) {
+            if matches!(nodes[*owner].fate, Fate::Goes { with: With::DependentsFirst, .. }) {
+                nodes[*owner].fate = Fate::Open;
+                open.push(*owner);
+            }
+        }
+    }
 }
 
 impl Node {

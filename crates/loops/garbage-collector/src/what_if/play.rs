@@ -40,6 +40,8 @@ pub(super) enum Order {
     OwnersFirst,
     /// One by one, what is being deleted after all else.
     DependentsFirst,
+    /// One by one, what has just been found worth looking at first.
+    NewestFirst,
 }
 
 /// An object that may go because another one does.
@@ -230,6 +232,12 @@ impl Play {
             Order::SideBySide => self.queue().next(WORKERS, |_| false),
             Order::OwnersFirst => self.queue().next(1, |key| !deleting(key)),
             Order::DependentsFirst => self.queue().next(1, deleting),
+            Order::NewestFirst => {
+                let mut queue = self.queue();
+                let newest = queue.order.pop_back();
+                newest.into_iter().for_each(|key| queue.order.push_front(key));
+                queue.next(1, |_| false)
+            }
         }
     }
 
