@@ -127,7 +127,9 @@ async fn grow(client: &mut Client, seed: u64) -> Graph {
                 owners.push(reference(owner_kind, owner, draw.one_in(2)));
             }
             let patch = json!({"metadata": {"ownerReferences": owners}});
-            client.call("PATCH", &path(kind, &Key::new(&*namespace, object["metadata"]["name"].as_str().expect("named"))), Some(patch)).await;
+            client
+                .call("PATCH", &path(kind, &Key::new(&*namespace, object["metadata"]["name"].as_str().expect("named"))), Some(patch))
+                .await;
         }
     }
     let (kind, object) = &made[draw.below(made.len().min(3))];

@@ -203,12 +203,16 @@ impl Kinds {
         // One kind is watched in one version, whichever the server prefers.
         let ours = |kind: Kind| self.watched.iter().copied().find(|w| w.group == kind.group && w.plural == kind.plural).unwrap_or(kind);
         let wanted: BTreeSet<Kind> = collectable(found).map(ours).take(KINDS).collect();
-        let unsure = |kind: &Kind| found.failed.contains_key(&kind.api_version()) || found.failed.contains_key("apis") && !kind.group.is_empty();
+        let unsure =
+            |kind: &Kind| found.failed.contains_key(&kind.api_version()) || found.failed.contains_key("apis") && !kind.group.is_empty();
         let mut mapping = Mapping::default();
         mapping.unsure = found.failed.keys().map(|group| group.as_str().into()).collect();
         found.kinds.iter().for_each(|((api_version, kind), resource)| mapping.add(api_version, kind, ours(resource)));
         // Of a group that could not be asked, what was known stays known.
-        self.mapping.entries().filter(|(.., kind)| unsure(kind)).for_each(|(api_version, kind, resource)| mapping.add(api_version, kind, resource));
+        self.mapping
+            .entries()
+            .filter(|(.., kind)| unsure(kind))
+            .for_each(|(api_version, kind, resource)| mapping.add(api_version, kind, resource));
 
         let gone: Vec<Kind> = self.running.keys().copied().filter(|kind| !wanted.contains(kind) && !unsure(kind)).collect();
         for kind in gone {

@@ -43,7 +43,8 @@ pub(crate) struct Planner {
 
 fn ask<L: ControlLoop>(control_loop: L) -> (&'static About, Describe) {
     let about = control_loop.about();
-    let describe = move |stores: &Stores, covers: Covers<'_>, now| describe_all(&control_loop, stores, &|key| covers(about.primary, key), now);
+    let describe =
+        move |stores: &Stores, covers: Covers<'_>, now| describe_all(&control_loop, stores, &|key| covers(about.primary, key), now);
     (about, Box::new(describe))
 }
 
@@ -118,7 +119,8 @@ impl Planner {
     /// A line for each kind and each group version of which nothing is known.
     pub(crate) fn not_known(&self) -> String {
         let missing = self.kinds.as_ref().map(Kinds::not_known).unwrap_or_default();
-        let line = |(what, why): (String, Option<String>)| format!("not known: {what}{}\n", why.map(|w| format!(" ({w})")).unwrap_or_default());
+        let line =
+            |(what, why): (String, Option<String>)| format!("not known: {what}{}\n", why.map(|w| format!(" ({w})")).unwrap_or_default());
         missing.into_iter().map(line).collect()
     }
 

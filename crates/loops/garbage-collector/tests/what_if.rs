@@ -202,5 +202,9 @@ fn what_depends_on_the_order_of_passes_is_said_to() {
     world.run();
     let tree = if_deleted(&world.stores(), kind("ConfigMap"), &Key::new("n", "a"), Some(Foreground)).expect("it is there");
     assert_eq!((&*tree.nodes[1].key.name, &tree.nodes[1].fate), ("c", &Fate::Open), "{}", tree.tell(false));
-    assert!(tree.tell(false).ends_with("1 object would go, 1 would stay, 1 of them being deleted, 1 would do either\n"), "{}", tree.tell(false));
+    assert!(
+        tree.tell(false).ends_with("1 object would go, 1 would stay, 1 of them being deleted, 1 would do either\n"),
+        "{}",
+        tree.tell(false)
+    );
 }

@@ -218,8 +218,16 @@ fn node(play: &Play, below: &[Below], at: usize, depth: usize, owners: &BTreeSet
     let Below { kind, meta, parent } = &below[at];
     let place = (*kind, meta.key());
     let controller = meta.controller().cloned();
-    let node = |fate, loses, keeps| {
-        Node { kind, key: meta.key(), uid: meta.uid.clone(), depth, fate, loses, may_lose: Vec::new(), keeps, controller }
+    let node = |fate, loses, keeps| Node {
+        kind,
+        key: meta.key(),
+        uid: meta.uid.clone(),
+        depth,
+        fate,
+        loses,
+        may_lose: Vec::new(),
+        keeps,
+        controller,
     };
     let Some(left) = play.server.get(kind, &place.1) else {
         let owner = parent.map(|parent| (below[parent].kind, below[parent].meta.key()));

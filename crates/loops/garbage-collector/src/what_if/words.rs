@@ -127,7 +127,8 @@ fn objects(count: usize) -> String {
 
 /// `plural.group/name`, and the namespace where it is another than the one that everything is about.
 pub(super) fn named(kind: Kind, key: &Key, home: &str) -> String {
-    let elsewhere = if key.namespace.is_empty() || *key.namespace == *home { String::new() } else { format!(" of namespace {}", key.namespace) };
+    let elsewhere =
+        if key.namespace.is_empty() || *key.namespace == *home { String::new() } else { format!(" of namespace {}", key.namespace) };
     format!("{kind}/{}{elsewhere}", key.name)
 }
 
