@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use evenkeel_api::{Key, Kind, Meta, Name, OwnerReference, Uid, Version};
+use evenkeel_api::{Key, Kind, Meta, Name, OwnerReference, Uid};
 use evenkeel_cache::Stores;
 use evenkeel_plan::{Done, FailureKind, Outcome, Plan, Propagation, Write};
 use jiff::{SignedDuration, Timestamp};
@@ -85,8 +85,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 struct Known {
     /// Owners that are gone, and whether they went before our eyes.
     gone: Recent<Identity, bool>,
-    /// What a live read said, in which version, and since when it counts.
-    seen: Recent<Identity, (Seen, Option<Version>, Timestamp)>,
+    /// What a live read said, and since when it counts.
+    seen: Recent<Identity, (Seen, Timestamp)>,
     asked: Recent<Identity, Question>,
     /// Where owners live that are not where they are said to be.
     misplaced: Recent<Identity, (Option<Key>, Timestamp)>,
@@ -189,14 +189,10 @@ impl Facts {
         place
     }
 
-    /// What a live read said a moment ago. That somebody stays is not believed against a newer version in the cache, which says that it waits.
-    pub(crate) fn seen(&self, identity: &Identity, cached: Option<Version>) -> Option<Seen> {
+    /// What a live read said a moment ago.
+    pub(crate) fn seen(&self, identity: &Identity) -> Option<Seen> {
         let now = self.now();
-        let known = self.known();
-        let (seen, version, at) = known.seen.get(identity)?;
-        let older = version.zip(cached).is_some_and(|(version, cached)| version < cached);
-        let believed = *seen == Seen::Waits || !older;
-        (believed && now.duration_since(*at) <= FRESH).then_some(*seen)
+        self.known().seen.get(identity).filter(|(_, at)| now.duration_since(*at) <= FRESH).map(|(seen, _)| *seen)
     }
 
     /// Whether nobody asks for an owner; then it is ours to ask.
@@ -265,7 +261,7 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
             }
             (Write::Delete { propagation: Some(Propagation::Foreground), target, .. }, Done::Written(_)) => {
                 // The server's answer to our own delete is a live read of an owner that waits from now on.
-                known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits, None, now));
+                known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits, now));
             }
             (Write::Patch { target, .. }, Done::Failed(failure)) if failure.kind == FailureKind::NotAllowed => {
                 known.merge_only.insert(target.kind);
@@ -297,7 +293,7 @@ fn answered(known: &mut Known, owner: &Owner, done: &Done, now: Timestamp) {
         Done::Found(meta) if meta.uid != owner.reference.uid => known.gone.insert(owner.identity.clone(), false),
         Done::Found(meta) => {
             let seen = if waits(meta) { Seen::Waits } else { Seen::Stays };
-            known.seen.insert(owner.identity.clone(), (seen, Some(meta.version), asked_at));
+            known.seen.insert(owner.identity.clone(), (seen, asked_at));
         }
         _ => known.asked.insert(owner.identity.clone(), Question { since: now, until: now.saturating_add(FAILED).unwrap_or(now) }),
     }

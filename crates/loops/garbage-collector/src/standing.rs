@@ -78,11 +78,10 @@ pub(crate) fn judge(stores: &Stores, facts: &Facts, object: &Meta, reference: &O
     }
     let cached = stores.any(kind).and_then(|store| store.header(namespace, &reference.name)).filter(|h| *h.uid() == reference.uid);
     let waits = cached.is_some_and(|header| header.meta().is_some_and(waits));
-    let version = cached.and_then(|header| header.meta()).map(|meta| meta.version);
-    let standing = match (cached, facts.seen(&identity, version)) {
+    let standing = match (cached, facts.seen(&identity)) {
         (Some(_), _) if !waits => Standing::Stays,
         (_, Some(Seen::Waits)) => Standing::Waits,
-        // The cache does not show it, or as it was before it changed its mind.
+        // The cache does not show it, or shows that it waits: as it was before it changed its mind, or as it has been since that read.
         (_, Some(Seen::Stays)) => Standing::StaysUnwatched,
         (None, None) if stores.mapping().awaited.contains(kind) => Standing::Awaited,
         (_, None) if can_be_asked_for(reference) => Standing::Ask(kind, Key::new(namespace, reference.name.clone())),

@@ -361,5 +361,6 @@ fn a_read_does_not_outweigh_a_newer_version() {
     world.delete("Deployment", "late", Foreground);
     world.go_on("Deployment");
     world.run();
+    world.run_with_retries(3);
     assert_eq!(world.names(), ["o"]);
 }
