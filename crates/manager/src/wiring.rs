@@ -170,7 +170,8 @@ pub(crate) fn wire(
     let collector = (options.enable_gc && on(&evenkeel_garbage_collector::ABOUT)).then(|| {
         let interlock = Arc::new(Interlock::new(options.gc_budgets.clone(), options.gc_holds, time_of(world)));
         let control_loop = GarbageCollector::new(time_of(world)).with_interlock(interlock.clone());
-        (common.wire(around.around(control_loop), options.gc_syncs), interlock)
+        // Upstream has so many workers that delete, and as many that orphan (garbage-collection A2); here each does both.
+        (common.wire(around.around(control_loop), 2 * options.gc_syncs), interlock)
     });
     let queues = std::mem::take(&mut common.queues);
     let senders = std::mem::take(&mut common.senders);
