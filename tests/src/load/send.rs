@@ -123,10 +123,11 @@ pub async fn send(send: &Send) -> Result<Value, LoadError> {
     let requests = Requests::read(&text).map_err(|error| LoadError::File(format!("{}: {error}", send.requests.display())))?;
     let count = requests.count;
     let target = Target::new(&send.access)?;
-    let mut looks = target.connect().await?;
     let start = Instant::now();
     let requests = Arc::new(requests);
     let (elapsed, took) = send_all(&target, count, send.connections, move |number| requests.get(number)).await?;
+    // A connection on which nothing is asked for long is closed by servers, so it is opened only now.
+    let mut looks = target.connect().await?;
     for path in &send.until_empty {
         until_empty(&mut looks, path, start, send.patience).await?;
     }

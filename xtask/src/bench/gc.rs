@@ -77,7 +77,7 @@ fn calls(case: Case) -> f64 {
 /// Seconds that the client takes for the same world. `watching`: beside a manager that sees it all and does nothing; it costs a server
 /// something to tell what goes, and whoever collects has to be told.
 fn bound(stage: &Stage, case: Case, watching: Option<&Contender>, options: &Options) -> Result<f64, Failure> {
-    let namespace = format!("bench-gc-{}-{}", case.name(), if watching.is_some() { "bound" } else { "alone" });
+    let namespace = namespace(case, if watching.is_some() { "bound" } else { "alone" });
     let world = make(stage, case, &namespace, options)?;
     let watching = watching.map(|contender| stage.start_standby(contender, &[COLLECTOR, "--secure-port=0"])).transpose()?;
     if watching.is_some() {
@@ -89,12 +89,17 @@ fn bound(stage: &Stage, case: Case, watching: Option<&Contender>, options: &Opti
     seconds(&done)
 }
 
+/// A namespace of this run: those of earlier ones may still be there on a server that lasts.
+fn namespace(case: Case, whose: &str) -> String {
+    format!("bench-gc-{}-{whose}-{}", case.name(), std::process::id())
+}
+
 fn seconds(done: &Value) -> Result<f64, Failure> {
     done["seconds_until_empty"].as_f64().ok_or_else(|| Failure::Machine(format!("figures without a time: {done}")))
 }
 
 fn collected(stage: &Stage, case: Case, contender: &Contender, number: usize, options: &Options) -> Result<Value, Failure> {
-    let namespace = format!("bench-gc-{}-{number}", case.name());
+    let namespace = namespace(case, &number.to_string());
     let world = make(stage, case, &namespace, options)?;
     let port = free_port()?;
     let mut manager = stage.start_with(

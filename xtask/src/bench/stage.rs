@@ -52,6 +52,7 @@ impl Stage {
     /// A local control plane without manager and nodes, or the server that was asked for.
     pub fn set(options: &Options) -> Result<Stage, Failure> {
         let folder = workspace::target().join("bench");
+        std::fs::create_dir_all(&folder).map_err(|error| Failure::Machine(format!("cannot make {}: {error}", folder.display())))?;
         let kubectl = kubectl::find()?;
         if let Some(kubeconfig) = &options.kubeconfig {
             let stage = Stage { kubectl, kubeconfig: kubeconfig.clone(), folder, server: None, server_name: "given" };
