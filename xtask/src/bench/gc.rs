@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Options;
-use super::gc_worlds::{Case, MANY, World, delete, garbage, make};
+use super::gc_worlds::{Case, MANY, World, garbage, make};
 use super::idle::rounded;
 use super::stage::{Contender, Stage, contenders};
 use super::verdict::{Target, Verdict};
@@ -85,7 +85,7 @@ fn bound(stage: &Stage, case: Case, watching: Option<&Contender>, options: &Opti
     }
     let done = stage.send(&format!("{namespace}-delete"), &world.bound, world.bound_connections, &world.ends)?;
     drop(watching);
-    clear(stage, &namespace, &world)?;
+    clear(stage, &world)?;
     seconds(&done)
 }
 
@@ -120,7 +120,7 @@ fn collected(stage: &Stage, case: Case, contender: &Contender, number: usize, op
     let after = requests(stage, port)?;
     manager.check()?;
     manager.stop();
-    clear(stage, &namespace, &world)?;
+    clear(stage, &world)?;
 
     let seconds = seconds(&done)?;
     let by_method: Vec<(&str, u64)> =
@@ -136,14 +136,13 @@ fn collected(stage: &Stage, case: Case, contender: &Contender, number: usize, op
 }
 
 /// Takes away what is meant to stay, once it was seen that it did.
-fn clear(stage: &Stage, namespace: &str, world: &World) -> Result<(), Failure> {
+fn clear(stage: &Stage, world: &World) -> Result<(), Failure> {
     let Some((list, wanted)) = &world.stays else { return Ok(()) };
     let found = stage.count(list)?;
     if found != *wanted {
         return Err(Failure::Verdict(format!("{list}: {found} are left of {wanted}")));
     }
-    let all = json!({"method": "DELETE", "path": list, "body": delete("", "Background", 1)["body"]});
-    stage.send(&format!("{namespace}-clear"), &[all], 1, std::slice::from_ref(list)).map(drop)
+    stage.call(&["delete", "--raw", list]).map(drop)
 }
 
 /// Methods of the collector's requests. A PUT is always the Lease.
