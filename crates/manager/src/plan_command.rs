@@ -262,6 +262,22 @@ mod tests {
         assert_eq!(told(&|_| false), "");
     }
 
+    /// What the collector writes says what is let go of, and what is left.
+    #[test]
+    fn patches_of_owners_and_finalizers_are_told_by_what_they_do() {
+        let told = |form, header: Value| patch_in_words("secrets/b", form, &header);
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u"});
+        assert_eq!(told(PatchForm::Strategic, json!({"ownerReferences": [{"$patch": "delete", "uid": "u"}]})), "release secrets/b");
+        assert_eq!(told(PatchForm::Strategic, json!({"ownerReferences": [owner]})), "adopt secrets/b");
+        assert_eq!(told(PatchForm::Merge, json!({"ownerReferences": [owner]})), "release secrets/b from all its owners but ConfigMap a");
+        assert_eq!(told(PatchForm::Merge, json!({"ownerReferences": null})), "release secrets/b from all its owners");
+        assert_eq!(told(PatchForm::Merge, json!({"finalizers": null})), "take the collector's finalizer off secrets/b");
+        assert_eq!(
+            told(PatchForm::Merge, json!({"finalizers": ["example.com/h"]})),
+            "take the collector's finalizer off secrets/b; example.com/h still holds it"
+        );
+    }
+
     /// What cannot be worked on is told although there is nothing to write.
     #[test]
     fn what_is_wrong_with_an_object_is_told() {

@@ -87,3 +87,52 @@ fn content(stores: &Stores, namespace: &str) -> String {
     let held = if held == 0 { String::new() } else { format!(", {held} of them when their finalizers let them") };
     format!("before it, the namespace loop deletes all that is in it: {count} objects{held}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_api::{Deployment, Namespace, Object, ReplicaSet};
+    use evenkeel_cache::Mapping;
+    use serde_json::json;
+
+    use super::*;
+
+    fn asked(object: &str, namespace: Option<&str>, cascade: Option<Cascade>) -> Result<String, String> {
+        let meta = |name: &str| json!({"name": name, "namespace": "n", "uid": name, "resourceVersion": "1"});
+        let spec = json!({"selector": {"matchLabels": {"app": "a"}}, "template": {"metadata": {"labels": {"app": "a"}}}});
+        let deployment = Deployment::decode(json!({"metadata": meta("web"), "spec": spec}).to_string().as_bytes()).unwrap();
+        let mut owned = meta("web-1");
+        owned["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "web"}]);
+        owned["finalizers"] = json!(["example.com/h"]);
+        let set = ReplicaSet::decode(json!({"metadata": owned, "spec": spec}).to_string().as_bytes()).unwrap();
+        let namespace_n = json!({"metadata": {"name": "n", "uid": "n", "resourceVersion": "1"}});
+        let mut mapping = Mapping::default();
+        let kinds = [Deployment::resource(), ReplicaSet::resource(), &NAMESPACES];
+        kinds.iter().for_each(|kind| mapping.add(&kind.api_version(), kind.kind, kind));
+        let stores =
+            Stores::default().with([deployment]).with([set]).with([Namespace::decode(namespace_n.to_string().as_bytes()).unwrap()]);
+        tell(&stores.with_mapping(mapping), &Question { object, namespace, cascade, all: false })
+    }
+
+    #[test]
+    fn an_object_is_found_by_its_names_and_its_tree_told() {
+        let told = asked("deploy/web", Some("n"), None).unwrap();
+        let held = "  replicasets.apps/web-1 stays, being deleted: held by the finalizer example.com/h\n";
+        assert_eq!(told, format!("deployments.apps/web goes\n{held}1 object would go, 1 would stay, 1 of them being deleted\n"));
+        let orphaned = asked("Deployment/web", Some("n"), Some(Cascade::Orphan)).unwrap();
+        assert!(orphaned.contains("replicasets.apps/web-1 stays: owned by nobody, loses its owner Deployment web\n"), "{orphaned}");
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_an_error_that_says_why() {
+        assert_eq!(asked("deploy/web", None, None), Err("deployments.apps \"web\" not found in namespace \"default\"".to_owned()));
+        assert_eq!(asked("namespaces/m", None, None), Err("namespaces \"m\" not found".to_owned()));
+        assert_eq!(asked("boat/x", None, None), Err("the server has no kind that is called \"boat\"".to_owned()));
+        assert_eq!(asked("web", None, None), Err(HOW_TO_NAME.to_owned()));
+    }
+
+    #[test]
+    fn of_a_namespace_what_another_loop_deletes_in_it_is_counted() {
+        let told = asked("ns/n", None, None).unwrap();
+        assert!(told.ends_with("deletes all that is in it: 2 objects, 1 of them when their finalizers let them\n"), "{told}");
+    }
+}
