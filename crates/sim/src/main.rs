@@ -67,10 +67,22 @@ fn tell(history: &History) {
         let new = w.new.as_deref();
         let meta = |field: &str| new.map_or(&Value::Null, |o| &o["metadata"][field]);
         let fields = ["uid", "deletionTimestamp", "finalizers", "ownerReferences", "labels", "annotations"];
-        let meta: Vec<String> = fields.iter().map(|f| (f, meta(f))).filter(|(_, v)| !v.is_null()).map(|(f, v)| format!("{f} {v}")).collect();
+        let meta: Vec<String> =
+            fields.iter().map(|f| (f, meta(f))).filter(|(_, v)| !v.is_null()).map(|(f, v)| format!("{f} {v}")).collect();
         let spec = new.map(|o| [&o["spec"]["replicas"], &o["spec"]["paused"], &o["spec"]["holderIdentity"]]);
         let status = new.map(|o| &o["status"]);
-        lines.push((w.at, format!("rv {} {} {} by {:?}: {}{} {spec:?} {status:?}", w.rv, w.kind, w.key, w.actor, if new.is_none() { "gone " } else { "" }, meta.join(" "))));
+        lines.push((
+            w.at,
+            format!(
+                "rv {} {} {} by {:?}: {}{} {spec:?} {status:?}",
+                w.rv,
+                w.kind,
+                w.key,
+                w.actor,
+                if new.is_none() { "gone " } else { "" },
+                meta.join(" ")
+            ),
+        ));
     }
     for p in &history.passes {
         let writes: Vec<String> = p.plan.writes().chain(&p.report).map(|w| format!("{} {}", w.verb(), w.key())).collect();

@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     Fault,
     bugs::Bug,
-    history::{Actor, Asked, Shared, lock},
+    history::{Actor, Asked, Restored, Shared, lock},
     streams::Stream,
     weather::{Fate, Weather, refusal},
 };
@@ -96,7 +96,9 @@ fn count_down<T: Copy>(plan: &Mutex<Option<(u64, T)>>) -> Option<T> {
 
 /// The network.
 pub struct Network {
-    server: Arc<Server>,
+    server: Mutex<Arc<Server>>,
+    /// Every request that could change something, and when it came, where the server may be restored from a backup.
+    kept: Mutex<Option<Vec<(Duration, Question)>>>,
     pub(crate) history: Shared,
     start: Instant,
     pub(crate) weather: Mutex<Weather>,
@@ -140,7 +142,8 @@ impl Network {
     /// A network before a server.
     pub fn new(server: Arc<Server>, history: Shared, seed: u64, bug: Option<Bug>, scope: &'static Scope) -> Arc<Self> {
         Arc::new(Self {
-            server,
+            server: Mutex::new(server),
+            kept: Mutex::default(),
             history,
             start: Instant::now(),
             weather: Mutex::new(Weather::new(seed)),
@@ -151,6 +154,33 @@ impl Network {
             scope,
             told: Mutex::default(),
         })
+    }
+
+    fn server(&self) -> Arc<Server> {
+        lock(&self.server).clone()
+    }
+
+    /// From now on (before the first request) all is kept that it takes to be restored.
+    pub(crate) fn back_up(&self) {
+        *lock(&self.kept) = Some(Vec::new());
+    }
+
+    /// The server is as it was at some time (F8): a new one, to which all is done that was done until then. Watches break.
+    pub(crate) fn restore(&self, until: Duration, server: Arc<Server>, mut set_clock: impl FnMut(Option<Duration>)) {
+        for (at, question) in lock(&self.kept).take().unwrap_or_default().iter().take_while(|(at, _)| *at <= until) {
+            set_clock(Some(*at));
+            server.handle(question);
+        }
+        set_clock(None);
+        {
+            let mut history = lock(&self.history);
+            let (before, link) = (history.writes.len(), history.links.len() - 1);
+            history.restored = Some(Restored { before, revision: server.revision(), at: self.now(), link });
+        }
+        *lock(&self.server) = server;
+        lock(&self.told).clear();
+        self.cut(|_, _| true);
+        self.struck(Fault::Restored);
     }
 
     /// Kinds of this world.
@@ -280,14 +310,14 @@ impl Network {
 
     /// Wall time as objects carry it.
     pub fn stamp(&self) -> String {
-        let seconds = self.server.options().clock.now().as_second();
+        let seconds = self.server().options().clock.now().as_second();
         jiff::Timestamp::from_second(seconds).map(|t| t.to_string()).unwrap_or_default()
     }
 
     /// Forgets the server's history, so that watches cannot be resumed from old versions.
     pub fn compact(&self) {
-        self.server.compact();
-        self.server.compact();
+        self.server().compact();
+        self.server().compact();
     }
 
     async fn call(self: Arc<Self>, link: Arc<Link>, request: Request<Body>) -> Result<Reply, BoxError> {
@@ -370,10 +400,10 @@ impl Network {
     /// What discovery says: of what the server has, what this world has. Asked very often, so that each answer is made once.
     fn discovery(&self, question: &Question) -> Option<evenkeel_apiserver::Response> {
         (!self.scope.served.is_empty() && matches!(&*question.path, "/api" | "/apis")).then_some(())?;
-        let known = (question.path.clone(), self.server.registry().generation());
+        let known = (question.path.clone(), self.server().registry().generation());
         let mut answer = match lock(&self.told).get(&known) {
             Some(told) => return Some(told.again()),
-            None => self.server.handle(question),
+            None => self.server().handle(question),
         };
         let Answer::Full(body) = &mut answer.body else { return Some(answer) };
         let mut list = serde_json::from_slice::<Value>(body).unwrap_or_default();
@@ -383,7 +413,8 @@ impl Network {
             let custom = name.contains('.') && !name.ends_with(".k8s.io");
             for version in group["versions"].as_array_mut().into_iter().flatten() {
                 if let Some(resources) = version["resources"].as_array_mut() {
-                    resources.retain(|r| custom || self.scope.served.iter().any(|(group, plural)| *group == name && r["resource"] == *plural));
+                    resources
+                        .retain(|r| custom || self.scope.served.iter().any(|(group, plural)| *group == name && r["resource"] == *plural));
                 }
             }
         }
@@ -459,8 +490,11 @@ impl Network {
     }
 
     pub(crate) fn ask(&self, question: &Question, actor: Actor) -> evenkeel_apiserver::Response {
+        if let Some(kept) = lock(&self.kept).as_mut().filter(|_| question.method != Method::GET) {
+            kept.push((self.start.elapsed(), question.clone()));
+        }
         lock(&self.history).actor = Some((actor, question.path.clone()));
-        let answer = self.server.handle(question);
+        let answer = self.server().handle(question);
         lock(&self.history).actor = None;
         answer
     }
@@ -488,7 +522,7 @@ impl Network {
 
     /// All objects of a resource (`apps/deployments`, `/pods`).
     pub fn all(&self, resource: &str) -> Vec<Value> {
-        self.server.dump(resource).1.iter().filter_map(|b| serde_json::from_slice(b).ok()).collect()
+        self.server().dump(resource).1.iter().filter_map(|b| serde_json::from_slice(b).ok()).collect()
     }
 }
 

@@ -83,7 +83,17 @@ impl Made {
     }
 
     fn ask(&mut self, at: u64, method: &str, path: &str, body: Value) -> &mut Self {
-        self.0.requests.push(Asked { at, sent: at, link: 0, method: method.into(), path: path.into(), body, code: 200, late: false, unheard: false });
+        self.0.requests.push(Asked {
+            at,
+            sent: at,
+            link: 0,
+            method: method.into(),
+            path: path.into(),
+            body,
+            code: 200,
+            late: false,
+            unheard: false,
+        });
         self
     }
 

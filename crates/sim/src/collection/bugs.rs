@@ -5,11 +5,7 @@ use evenkeel_cache::{Change, Stores};
 use evenkeel_garbage_collector::{Held, Snapshot, Standing};
 use evenkeel_plan::{Plan, Trigger, Write};
 
-use crate::{
-    Bug,
-    bugs::Memory,
-    history::lock,
-};
+use crate::{Bug, bugs::Memory, history::lock};
 
 /// The collector's name.
 pub(crate) const COLLECTOR: &str = "garbage-collector-controller";

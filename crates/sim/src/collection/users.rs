@@ -43,7 +43,11 @@ impl Users {
     /// Makes namespaces, definitions and the first objects.
     pub(super) fn begin(&mut self) {
         for namespace in NAMESPACES {
-            self.send(Method::POST, "/api/v1/namespaces", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
+            self.send(
+                Method::POST,
+                "/api/v1/namespaces",
+                &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+            );
         }
         for sort in SORTS.iter().filter(|s| is_custom(s)) {
             self.send(Method::POST, DEFINITIONS, &definition(sort));
@@ -186,7 +190,10 @@ impl Users {
 
     fn release(&self, known: &Known) {
         let left: Vec<Value> = known.list("finalizers").into_iter().filter(|f| *f != HOLD).collect();
-        self.network.merge(&known.path(), &json!({"metadata": {"finalizers": left, "resourceVersion": known.object["metadata"]["resourceVersion"]}}));
+        self.network.merge(
+            &known.path(),
+            &json!({"metadata": {"finalizers": left, "resourceVersion": known.object["metadata"]["resourceVersion"]}}),
+        );
     }
 
     /// Changes nothing that matters, again and again.

@@ -100,6 +100,8 @@ pub struct Graph {
     waited: BTreeMap<String, u64>,
     /// Number of writes that are in it.
     taken: usize,
+    /// Whether it has gone back with the server.
+    rewound: bool,
 }
 
 impl Graph {
@@ -126,13 +128,12 @@ impl Graph {
         while let Some(written) = history.writes.get(self.taken) {
             self.take(written, history);
         }
+        self.rewind(history);
     }
 
     /// Takes the next write in.
     fn take(&mut self, w: &Written, history: &History) {
-        if let Some(restore) = history.restored.filter(|r| r.before == self.taken) {
-            self.rewind(history, restore.revision);
-        }
+        self.rewind(history);
         self.taken += 1;
         if w.kind == "leases" || w.kind == "events" {
             return;
@@ -154,21 +155,23 @@ impl Graph {
         }
     }
 
-    /// Back to an earlier revision.
-    fn rewind(&mut self, history: &History, revision: u64) {
+    /// Goes back with the server, if all before that is in it.
+    fn rewind(&mut self, history: &History) {
+        let Some(restored) = history.restored.filter(|r| r.before == self.taken && !self.rewound) else { return };
         let mut then = Self::new(history);
-        history.writes[..self.taken].iter().take_while(|w| w.rv <= revision).filter(|w| w.kind != "leases").for_each(|w| then.set(w));
-        (self.kinds, self.objects) = (then.kinds, then.objects);
+        let kept = history.writes[..self.taken].iter().filter(|w| w.rv <= restored.revision && w.kind != "leases");
+        kept.for_each(|w| then.set(w));
+        (self.kinds, self.objects, self.rewound) = (then.kinds, then.objects, true);
         self.ever.append(&mut then.ever);
     }
 
     /// What a pass had been shown, kind by kind.
     fn as_seen(history: &History, pass: &Pass) -> Self {
         let mut graph = Self::new(history);
-        let first = history.restored.filter(|r| pass.restores > 0 || pass.began >= r.at).map_or(0, |r| r.before);
-        if let Some(restore) = history.restored.filter(|_| first > 0) {
+        let first = history.restored.filter(|r| pass.began >= r.at).map_or(0, |r| r.before);
+        if first > 0 {
             graph.taken = first;
-            graph.rewind(history, restore.revision);
+            graph.rewind(history);
         }
         history.writes[first..].iter().filter(|w| w.rv <= pass.saw(&w.kind)).for_each(|w| graph.set(w));
         graph
@@ -178,7 +181,8 @@ impl Graph {
     fn define(&mut self, w: &Written) {
         let Some(spec) = w.new.as_ref().or(w.old.as_ref()).map(|d| &d["spec"]) else { return };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let versions = spec["versions"].as_array().into_iter().flatten().filter(|v| v["served"] == true).map(|v| text(&v["name"])).collect();
+        let versions =
+            spec["versions"].as_array().into_iter().flatten().filter(|v| v["served"] == true).map(|v| text(&v["name"])).collect();
         let served = Served {
             group: text(&spec["group"]),
             kind: text(&spec["names"]["kind"]),
@@ -248,9 +252,8 @@ impl Graph {
     }
 
     fn is_about(&self, id: &Id, kind: &str) -> bool {
-        let refers = |r: Reference<'_>| {
-            self.kinds.get(&(r.group.to_owned(), r.kind.to_owned())).is_some_and(|served| served.plural == kind)
-        };
+        let refers =
+            |r: Reference<'_>| self.kinds.get(&(r.group.to_owned(), r.kind.to_owned())).is_some_and(|served| served.plural == kind);
         id.1 == kind || self.objects.get(id).is_some_and(|object| references(object).any(refers))
     }
 }
@@ -340,7 +343,9 @@ fn judge(history: &History, graph: &Graph, n: usize, w: &Written, pass: &Pass, f
     }
     let lost = |finalizer: &str| held_by(old, finalizer) && after.is_none_or(|new| !held_by(new, finalizer));
     let released = deleting(old) && (lost(FOREGROUND) || lost(ORPHAN));
-    if !released {
+    // What a cache shows after a restore is, for a while, of two pasts: nobody can say what it knew.
+    let two_pasts = history.restored.is_some_and(|restored| w.at >= restored.at);
+    if !released || two_pasts {
         return;
     }
     let seen = Graph::as_seen(history, pass);
@@ -443,7 +448,15 @@ fn reads(history: &History) -> Vec<String> {
         });
     }
     let mut answered: BTreeMap<(usize, &str), Vec<u64>> = BTreeMap::new();
-    for asked in history.requests.iter().filter(|r| r.method == "GET" && !r.path.contains("/leases") && !r.unheard && (r.code == 200 || r.code == 404)) {
+    for asked in history
+        .requests
+        .iter()
+        .filter(|r| r.method == "GET" && !r.path.contains("/leases") && !r.unheard && (r.code == 200 || r.code == 404))
+    {
+        // Who learns that the server went back forgets what was known of it.
+        if history.restored.is_some_and(|restored| asked.at >= restored.at) {
+            continue;
+        }
         answered.entry((asked.link, &asked.path)).or_default().push(asked.at);
     }
     for ((link, path), times) in answered {
@@ -457,7 +470,9 @@ fn reads(history: &History) -> Vec<String> {
             let changed = |w: &&Written| w.at + ROUND >= *from && w.at < from + FRESH && is_path_of(path, w);
             let changes = history.writes.iter().filter(changed).count();
             if within > owners + conflicts + changes {
-                found.push(format!("GC-6: link {link} reads {path} {within} times within {FRESH} ms from {from} ms on, for {owners} owners"));
+                found.push(format!(
+                    "GC-6: link {link} reads {path} {within} times within {FRESH} ms from {from} ms on, for {owners} owners"
+                ));
                 break;
             }
         }
