@@ -141,7 +141,11 @@ struct Chosen {
     #[command(flatten)]
     selected: Selected,
     /// Loops that run; behaviours that need others are left out.
-    #[arg(long, value_delimiter = ',', default_value = "deployment,replicaset,replicationcontroller,pod-garbage-collector,namespace,garbage-collector")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "deployment,replicaset,replicationcontroller,pod-garbage-collector,namespace,garbage-collector"
+    )]
     loops: Vec<String>,
 }
 

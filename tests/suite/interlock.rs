@@ -53,7 +53,11 @@ fn events(tap: &Tap, reason: &str) -> Vec<String> {
 
 fn notes(tap: &Tap) -> LeaseNotes {
     let pace = Pace::new(PaceOptions::default());
-    LeaseNotes::new(Api::new(tap.client(), "tests", pace, ClientMetrics::unregistered("in-process")), "kube-system", "kube-controller-manager")
+    LeaseNotes::new(
+        Api::new(tap.client(), "tests", pace, ClientMetrics::unregistered("in-process")),
+        "kube-system",
+        "kube-controller-manager",
+    )
 }
 
 /// Stock behaviour: what is over the budget is told once, by event, metric and log, and goes on.

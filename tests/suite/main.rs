@@ -36,7 +36,9 @@ fn data(name: &str) -> String {
 /// The behaviours that need no loop but those that evenkeel has.
 fn stories() -> Vec<Story> {
     let loops: BTreeSet<String> =
-        ["deployment", "replicaset", "replicationcontroller", "pod-garbage-collector", "namespace", "garbage-collector"].map(str::to_owned).into();
+        ["deployment", "replicaset", "replicationcontroller", "pod-garbage-collector", "namespace", "garbage-collector"]
+            .map(str::to_owned)
+            .into();
     let choice = Choice { loops, ..Choice::default() };
     let mut stories = read_stories(&data("behaviours.jsonl")).expect("the recorded behaviours can be read");
     stories.retain(|story| choice.takes(story));

@@ -72,7 +72,9 @@ mod tests {
         assert_eq!(read(json!({})).unwrap(), plain);
         assert_eq!(read(json!({"finalizers": [], "ownerReferences": null})).unwrap(), plain);
         let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "x"});
-        for more in [json!({"finalizers": ["orphan"]}), json!({"ownerReferences": [owner]}), json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})] {
+        for more in
+            [json!({"finalizers": ["orphan"]}), json!({"ownerReferences": [owner]}), json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})]
+        {
             let read = read(more.clone()).unwrap();
             assert!(matches!(&read, Partial::Full(meta) if meta.key() == Key::new("n", "a")), "{more}");
             assert_eq!((read.key(), read.uid(), read.version()), (Key::new("n", "a"), &Uid::new("u"), Version(3)));

@@ -1,4 +1,6 @@
-use evenkeel_api::{Deployment, Meta, Namespace, Node, Object, OwnerReference, Partial, Pod, ReplicaSet, ReplicationController, Uid, Watched};
+use evenkeel_api::{
+    Deployment, Meta, Namespace, Node, Object, OwnerReference, Partial, Pod, ReplicaSet, ReplicationController, Uid, Watched,
+};
 
 use crate::{AnyStore, BeforeAfter, Entry, Headers, Refused, Store};
 

@@ -132,8 +132,7 @@ fn add(found: &mut Discovered, group: &str, version: &str, plural: &Value, kind:
         return;
     }
     let can = |verb: &str| verbs.as_array().into_iter().flatten().any(|v| v == verb);
-    let verbs =
-        Verbs { list: can("list"), watch: can("watch"), delete: can("delete"), delete_collection: can("deletecollection") };
+    let verbs = Verbs { list: can("list"), watch: can("watch"), delete: can("delete"), delete_collection: can("deletecollection") };
     let resource = Resource::found(group, version, plural, kind, namespaced);
     found.kinds.entry((api_version, kind.to_owned())).or_insert(resource);
     found.resources.push(Served { kind: resource, verbs });

@@ -62,8 +62,9 @@ pub(crate) async fn open(
     let collects = loops.iter().any(|wired| std::ptr::eq(wired.about, &evenkeel_garbage_collector::ABOUT));
     let debug = if collects { vec![graph(handle.state(), cache.clone())] } else { Vec::new() };
     let serve = ServeOptions { certificate, min_tls: TlsVersion::default(), metrics_open: false };
-    let server =
-        Server::start(listener, &serve, checks, Metrics::new(Arc::new(RwLock::new(registry))), debug).await.map_err(|e| crate::run::causes(&e))?;
+    let server = Server::start(listener, &serve, checks, Metrics::new(Arc::new(RwLock::new(registry))), debug)
+        .await
+        .map_err(|e| crate::run::causes(&e))?;
     info!(address = %server.address(), "serving health and metrics");
     Ok(Pages(Some(server)))
 }

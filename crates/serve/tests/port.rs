@@ -313,7 +313,10 @@ async fn bad_certificate_files_are_named_at_start() {
         min_tls: TlsVersion::Tls12,
         metrics_open: false,
     };
-    assert!(matches!(Server::start(listener, &options, Checks::default(), Metrics::default(), Vec::new()).await, Err(ServeError::Certificate { .. })));
+    assert!(matches!(
+        Server::start(listener, &options, Checks::default(), Metrics::default(), Vec::new()).await,
+        Err(ServeError::Certificate { .. })
+    ));
 }
 
 /// manager 16.5, the port's part.

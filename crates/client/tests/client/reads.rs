@@ -26,7 +26,9 @@ async fn a_look_tells_what_is_there_and_what_is_gone() {
     let refused = |name: &str| json!({"kind": "Status", "reason": "NotFound", "message": "gone", "code": 404, "details": {"name": name}});
     assert_eq!(world(move |_, _| Reply::Json(404, refused("a"))).one(look()).await, Done::AlreadyGone);
     // Nor a path that is not there, or another object's absence (garbage-collection A17.18).
-    for other in [refused("b"), json!({"kind": "Status", "reason": "NotFound", "message": "the server could not find the requested resource"})] {
+    for other in
+        [refused("b"), json!({"kind": "Status", "reason": "NotFound", "message": "the server could not find the requested resource"})]
+    {
         let other = world(move |_, _| Reply::Json(404, other.clone()));
         assert!(matches!(other.one(look()).await, Done::Failed(failure) if failure.kind == FailureKind::NotFound));
     }

@@ -91,7 +91,12 @@ pub fn delete(name: &str) -> Write {
 }
 
 pub fn patch(name: &str) -> Write {
-    Write::Patch { target: target(name, None), subresource: None, form: PatchForm::Strategic, body: json!({"metadata": {"uid": format!("uid-{name}"), "labels": {"a": "b"}}}) }
+    Write::Patch {
+        target: target(name, None),
+        subresource: None,
+        form: PatchForm::Strategic,
+        body: json!({"metadata": {"uid": format!("uid-{name}"), "labels": {"a": "b"}}}),
+    }
 }
 
 /// A status PUT of the ReplicaSet `web`.

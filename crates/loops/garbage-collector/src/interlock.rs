@@ -138,7 +138,7 @@ impl Interlock {
         let of = |(kind, deletions): (&Kind, &Deletions)| {
             let held = deletions.held.iter().map(|b| (b.id.clone(), b.since, b.keys.len(), !b.released));
             let over = deletions.over.iter().map(|b| (b.id.clone(), b.since, b.objects, false));
-            let batch = |(id, since, objects, held)| Batch { id, kind: *kind, since, objects, held };
+            let batch = |(id, since, objects, held)| Batch { id, kind, since, objects, held };
             held.chain(over).map(batch).collect::<Vec<_>>()
         };
         state.kinds.iter().flat_map(of).collect()
@@ -196,7 +196,8 @@ impl Interlock {
             *number += 1;
             format!("{}-{number}", kind.group_resource())
         };
-        let why = |what: String| format!("{} {kind} collected, over the budget of {limit} within {:#}: {what}", deletions.spent, budget.window);
+        let why =
+            |what: String| format!("{} {kind} collected, over the budget of {limit} within {:#}: {what}", deletions.spent, budget.window);
         if self.holds {
             let open = deletions.held.iter().find(|b| !b.released).map(|b| b.id.clone());
             let told = open.is_none();

@@ -10,8 +10,8 @@
 mod budget;
 mod conclude;
 mod facts;
-pub mod imagined;
 mod graph;
+pub mod imagined;
 mod interlock;
 mod plan;
 mod recent;

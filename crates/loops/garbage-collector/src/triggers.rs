@@ -47,12 +47,11 @@ pub(crate) fn triggers(change: &Change, stores: &Stores, facts: &Facts) -> Vec<T
         out.extend(old.owners.iter().filter(|r| r.block_owner_deletion && !still.contains(r)).filter_map(|r| waiting(stores, old, r)));
     }
     let Some(meta) = new.meta() else { return out };
-    if let Some(trigger) = look_at(stores, change.kind, meta) {
-        out.push(trigger);
-    }
+    // Dependents before the owner: those that do not hold it are to be judged while it still waits (A5.3).
     if waits(meta) && !before.is_some_and(waits) {
         out.extend(stores.dependents(&meta.uid).map(|(kind, dependent)| Trigger::now(key_of(kind, &dependent.key()))));
     }
+    out.extend(look_at(stores, change.kind, meta));
     out
 }
 

@@ -163,7 +163,10 @@ fn the_next_leader_goes_on_holding_and_numbers_go_on() {
     world.delete("Secret", "a", Background);
     world.run();
     assert_eq!(left(&world, "a"), 4, "what is found at first belongs to the batch, and costs no budget");
-    assert_eq!(told(&world, "CollectionHeld"), ["a-00 CollectionHeld: still holding configmaps-3; `evenkeel gc release configmaps-3` lets it go"]);
+    assert_eq!(
+        told(&world, "CollectionHeld"),
+        ["a-00 CollectionHeld: still holding configmaps-3; `evenkeel gc release configmaps-3` lets it go"]
+    );
     assert_eq!(interlock.batches().iter().map(|b| (b.id.as_str(), b.objects)).collect::<Vec<_>>(), [("configmaps-3", 4)]);
 
     world.wait(300_000);

@@ -1,4 +1,4 @@
-use evenkeel_api::{Key, Name, NODES, PODS, Pod, time_text};
+use evenkeel_api::{Key, NODES, Name, PODS, Pod, time_text};
 use evenkeel_plan::{PatchForm, Plan, Target, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};

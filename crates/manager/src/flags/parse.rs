@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser, parser::ValueSource};
-use evenkeel_garbage_collector::Budgets;
 use evenkeel_election::{Timings, flag_errors};
+use evenkeel_garbage_collector::Budgets;
 use jiff::SignedDuration;
 
 use super::table::{Effect, FLAGS, Flag, Kind};

@@ -21,10 +21,7 @@ impl Stage {
             self.k.ready_pods(&selector, 3, self.limit).await?;
             let flag = format!("--cascade={cascade}");
             self.k.run(&["delete", "deployment", &own, &flag, "--wait=false"]).await?;
-            eventually(self.limit, &format!("{own} goes"), async || {
-                self.k.refused(&["get", "deployment", &own]).await.map(|_| ())
-            })
-            .await?;
+            eventually(self.limit, &format!("{own} goes"), async || self.k.refused(&["get", "deployment", &own]).await.map(|_| ())).await?;
             match cascade {
                 "background" => self.gone("rs,pod", &selector).await?,
                 "orphan" => self.kept_without_owner(&selector).await?,
@@ -41,7 +38,9 @@ impl Stage {
     async fn kept_without_owner(&self, selector: &str) -> Result<(), Broken> {
         let owners = |object: &Value| object["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len);
         let sets = self.k.live("rs", selector).await?;
-        ensure(sets.len() == 1 && owners(&sets[0]) == 0, || format!("{} ReplicaSets, the first with {} owners", sets.len(), owners(&sets[0])))?;
+        ensure(sets.len() == 1 && owners(&sets[0]) == 0, || {
+            format!("{} ReplicaSets, the first with {} owners", sets.len(), owners(&sets[0]))
+        })?;
         let pods = self.k.ready_pods(selector, 3, self.limit).await?;
         ensure(pods.iter().all(|pod| owners(pod) == 1), || "a pod lost its ReplicaSet".into())?;
         self.k.run(&["delete", "rs", name(&sets[0])]).await?;
@@ -77,8 +76,11 @@ impl Stage {
         k.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: near}\n").await?;
         let near = k.object("configmap", "near").await?;
         let role = format!("{}-of-near", k.namespace);
-        k.apply(&owned("ClusterRole", &role, &reference(&near)).replace("v1\nkind: ClusterRole", "rbac.authorization.k8s.io/v1\nkind: ClusterRole"))
-            .await?;
+        k.apply(
+            &owned("ClusterRole", &role, &reference(&near))
+                .replace("v1\nkind: ClusterRole", "rbac.authorization.k8s.io/v1\nkind: ClusterRole"),
+        )
+        .await?;
 
         k.run(&["delete", &crd, "boss"]).await?;
         let goes = async |child: &str| {
@@ -124,7 +126,10 @@ impl Stage {
         k.run(&["delete", "namespace", &k.namespace, "--wait=false"]).await?;
         let wanted = [
             ("NamespaceContentRemaining", "Some resources are remaining: pods. has 1 resource instances"),
-            ("NamespaceFinalizersRemaining", "Some content in the namespace has finalizers remaining: story.example/hold in 1 resource instances"),
+            (
+                "NamespaceFinalizersRemaining",
+                "Some content in the namespace has finalizers remaining: story.example/hold in 1 resource instances",
+            ),
         ];
         eventually(self.limit, "the namespace says what keeps it", async || {
             let found = k.object("namespace", &k.namespace).await?;
@@ -139,10 +144,7 @@ impl Stage {
         k.object("configmap", "settings").await?;
         let release = r#"{"metadata":{"finalizers":null}}"#;
         k.run(&["patch", "pod", name(&pods[0]), "--type=merge", "-p", release]).await?;
-        eventually(self.limit, "the namespace goes", async || {
-            k.refused(&["get", "namespace", &k.namespace]).await.map(|_| ())
-        })
-        .await
+        eventually(self.limit, "the namespace goes", async || k.refused(&["get", "namespace", &k.namespace]).await.map(|_| ())).await
     }
 }
 

@@ -245,7 +245,7 @@ fn node(play: &Play, below: &[Below], at: usize, depth: usize, owners: &BTreeSet
         };
         return node(Fate::Goes { when, with }, Vec::new(), Vec::new());
     };
-    let fate = Fate::Stays { deleting: left.deleting.is_some(), why: why(play, *kind, &place.1) };
+    let fate = Fate::Stays { deleting: left.deleting.is_some(), why: why(play, kind, &place.1) };
     if left.deleting.is_some() {
         return node(fate, Vec::new(), Vec::new());
     }

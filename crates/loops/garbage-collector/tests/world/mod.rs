@@ -12,8 +12,8 @@ use std::{
 
 use evenkeel_api::{Key, Kind, Meta, OwnerReference, Partial, Version};
 use evenkeel_cache::{Cache, Entry, Mapping, Owner, Stores, Wait};
-use evenkeel_garbage_collector::{Interlock, 
-    Clock, GarbageCollector,
+use evenkeel_garbage_collector::{
+    Clock, GarbageCollector, Interlock,
     imagined::{Server, by_default},
 };
 use evenkeel_plan::{ControlLoop, Done, Failure, FailureKind, Next, Outcome, PatchForm, Propagation, Write};
