@@ -44,6 +44,7 @@ cargo xtask COMMAND
   behaviours [FLAGS]          recorded behaviours of kube-controller-manager, in process or with --https URL
   corpus [FLAGS]              recorded conversations with kube-apiserver, in process or with --https URL
   sim --seeds A..B            seeded fault simulation, B left out; a failing seed replays exactly
+                              --world collection  owners and dependents instead of workloads;  --history  all that happened
   bench idle|burst [FLAGS]    figures of the real binary, one JSON line each
   bench idle --noise          its memory beside 120,000 objects that no loop cares about; fails above what is to be reached
   bench gc [FLAGS]            calls and time of the garbage collector beside a client that deletes as much; fails when one is missed

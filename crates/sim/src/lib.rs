@@ -7,6 +7,8 @@
 //! (`passes.rs`) only says which of these states it could know. That the checks bite is proved by managers that are broken on purpose
 //! (`bugs.rs`). What never lives here: anything that a manager decides.
 //!
+//! There are two kinds of worlds: workloads (`world.rs`), and owners with their dependents (`collection/`).
+//!
 //! Start reading at `world.rs`, then `invariants/mod.rs`; a failing seed replays with `sim --seeds N..N+1 --verbose`.
 
 use std::collections::BTreeMap;

@@ -86,7 +86,13 @@ fn tell(history: &History) {
     }
     for p in &history.passes {
         let writes: Vec<String> = p.plan.writes().chain(&p.report).map(|w| format!("{} {}", w.verb(), w.key())).collect();
-        lines.push((p.began, format!("pass of link {} over {} {}: saw {:?}, {writes:?}", p.link, p.controller, p.key, p.seen)));
+        lines.push((
+            p.began,
+            format!("pass of link {} (restores: {}) over {} {}: saw {:?}, {writes:?}", p.link, p.restores, p.controller, p.key, p.seen),
+        ));
+    }
+    if let Some(restored) = history.restored {
+        lines.push((restored.at, format!("the server goes back to rv {}", restored.revision)));
     }
     for r in history.requests.iter().filter(|r| !r.path.contains("/leases") && !r.path.contains("/events")) {
         let heard = if r.unheard { ", unheard" } else { "" };

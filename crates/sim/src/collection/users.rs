@@ -276,6 +276,17 @@ impl Users {
         }
     }
 
+    /// Gives every object that has owners one more, who never was there: all of them have to be judged.
+    pub(super) fn put_in_doubt(&mut self) {
+        for known in self.present().iter().filter(|k| !k.deleting() && !k.list("ownerReferences").is_empty()) {
+            let mut references = known.list("ownerReferences");
+            references.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "doubt", "uid": "doubt"}));
+            if known.sort.namespaced {
+                self.network.merge(&known.path(), &json!({"metadata": {"ownerReferences": references}}));
+            }
+        }
+    }
+
     /// Lets everything go that is held: from now on nobody but the collector stands in the way of anything.
     pub(super) fn settle(&mut self) {
         self.present().iter().for_each(|k| self.release(k));

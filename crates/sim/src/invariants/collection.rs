@@ -14,12 +14,15 @@
 //! - Dependents that the collector's cache does not show block nobody (GC-3: "known").
 //! - Between the restore of an older state and the first list that shows it, what is known to be gone may be there again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use evenkeel_plan::Write;
 use serde_json::Value;
 
-use crate::history::{Asked, History, Pass, Served, Written, uid};
-use std::sync::Arc;
+use crate::history::{Asked, History, Pass, Restored, Served, Written, uid};
 
 /// How long a live read of an owner counts, in milliseconds (`facts.rs` of the collector).
 const FRESH: u64 = 2_000;
@@ -332,7 +335,7 @@ fn pass_of<'h>(passes: &BTreeMap<usize, Vec<&'h Pass>>, w: &Written) -> Option<&
 fn judge(history: &History, graph: &Graph, n: usize, w: &Written, pass: &Pass, found: &mut Vec<String>) {
     let Some(old) = &w.old else { return found.push(told("GC-1", w, "the collector made it")) };
     // What is known to be gone may be there again, until some list shows it. A process that began later knows of nothing that went before.
-    let unaware = |r: &crate::history::Restored| r.at <= w.at && pass.restores == 0 && pass.link <= r.link;
+    let unaware = |r: &Restored| r.at <= w.at && pass.restores == 0 && pass.link <= r.link;
     if history.restored.as_ref().is_some_and(unaware) {
         return;
     }
@@ -439,6 +442,14 @@ fn costs(history: &History) -> Vec<String> {
     found
 }
 
+/// When the pass behind a read looked: what the read says counts from then on, however long it waited for its turn.
+fn wanted_at(history: &History, asked: &Asked) -> u64 {
+    let begun = history.passes.partition_point(|p| p.began <= asked.sent);
+    let wants = |w: &Write| matches!(w, Write::Look { kind, key } if asked.path.ends_with(&format!("/{}/{}", kind.plural, key.name)));
+    let behind = history.passes[..begun].iter().rev().find(|p| p.link == asked.link && p.plan.writes().any(wants));
+    behind.map_or(asked.at, |pass| pass.began)
+}
+
 fn reads(history: &History) -> Vec<String> {
     let mut found = Vec::new();
     let mut uids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -457,7 +468,7 @@ fn reads(history: &History) -> Vec<String> {
         if history.restored.is_some_and(|restored| asked.at >= restored.at) {
             continue;
         }
-        answered.entry((asked.link, &asked.path)).or_default().push(asked.at);
+        answered.entry((asked.link, &asked.path)).or_default().push(wanted_at(history, asked));
     }
     for ((link, path), times) in answered {
         let owners = path.rsplit('/').next().and_then(|name| uids.get(name)).map_or(0, BTreeSet::len);
