@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     interlock::Admission,
     plan::{Verdict, verdict},
-    snapshot::Snapshot,
+    snapshot::{Met, Snapshot},
     standing::{Owner, Standing},
     telling,
 };
@@ -38,6 +38,10 @@ pub(crate) fn conclude(snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Tim
         // The cache will not tell when this owner goes, so it is asked about again, ever more rarely.
         (Verdict::Nothing | Verdict::LetGo, None) if any(snap, Standing::StaysUnwatched) => {
             Next::Retry("an owner is not watched".to_owned())
+        }
+        // The cache is about to show what was found in its place; but if that has changed back before it does, nothing is told.
+        (Verdict::Nothing, None) if matches!(&snap.met, Some(Met::Found { meta, .. }) if meta.uid == object.meta.uid) => {
+            Next::Retry("the cache has yet to show what was found".to_owned())
         }
         (Verdict::Orphan, None) if plan.writes().count() > 0 => Next::Again,
         _ => Next::OnChange,

@@ -273,7 +273,9 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
             _ => {}
         }
     }
-    if !conflict {
+    // What the cache has yet to show is waited for.
+    let awaited = plan.is_empty() && matches!(snap.met, Some(Met::Found { .. }));
+    if !conflict && !awaited {
         known.met.remove(&snap.key);
     }
     // Who was not asked for after all may be asked for by somebody else.

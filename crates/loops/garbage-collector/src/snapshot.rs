@@ -147,7 +147,9 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
         snap.forms.insert(kind, form(stores, facts, kind));
         snap.dependents = dependents(stores, kind, meta);
     }
-    snap.met = facts.met(key);
+    // A cache that has got there shows what was found, or what has come after it.
+    let shown = |found: &Meta| stores.any(kind).is_some_and(|store| store.version() >= found.version) && found.version != meta.version;
+    snap.met = facts.met(key).filter(|met| !matches!(met, Met::Found { meta, .. } if shown(meta)));
     debug_assert_eq!(key_of(kind, &at), *key);
     snap
 }
