@@ -28,6 +28,8 @@ use crate::history::{Asked, History, Pass, Restored, Served, Written, uid};
 const FRESH: u64 = 2_000;
 /// The way of a read there and back, and of the pass behind it.
 const ROUND: u64 = 150;
+/// Longest that events are late.
+const LATE: u64 = 30_000;
 /// Longest time between the look at an object whose deletion met a conflict and the delete by uid that follows.
 const LOOKED: u64 = 1_000;
 
@@ -477,8 +479,8 @@ fn reads(history: &History) -> Vec<String> {
             // An object whose deletion met a conflict is looked at itself.
             let met = |r: &&Asked| r.link == link && r.method == "DELETE" && r.code == 409 && r.path == path;
             let conflicts = history.requests.iter().filter(met).filter(|r| r.at + LOOKED >= *from && r.at < from + FRESH).count();
-            // And an owner that has changed since it was read may be read again.
-            let changed = |w: &&Written| w.at + ROUND >= *from && w.at < from + FRESH && is_path_of(path, w);
+            // And an owner that has changed since it was read, or of which late events tell that it is there, may be read again.
+            let changed = |w: &&Written| w.at + LATE >= *from && w.at < from + FRESH && is_path_of(path, w);
             let changes = history.writes.iter().filter(changed).count();
             if within > owners + conflicts + changes {
                 found.push(format!(
