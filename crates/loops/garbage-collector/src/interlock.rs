@@ -69,6 +69,8 @@ struct Deletions {
     /// Deletions that the budget pays for, by second.
     seconds: VecDeque<(i64, usize)>,
     spent: usize,
+    /// Objects whose deletion was granted and is under way.
+    granted: BTreeSet<Key>,
     /// What goes over the budget without being held.
     over: Option<Counted>,
     /// Batches that are held, or released and not at their end.
@@ -185,10 +187,13 @@ impl Interlock {
         deletions.forget(now, budget.window);
         let count = stores.any(kind).map_or(0, |store| store.count());
         let limit = budget.limit(count + deletions.spent, new_leader);
-        if deletions.spent < limit {
-            if deletions.spent < limit / 2 {
+        deletions.granted.remove(&snap.key);
+        let spent = deletions.spent + deletions.granted.len();
+        if spent < limit {
+            if spent < limit / 2 {
                 deletions.over = None;
             }
+            deletions.granted.insert(snap.key.clone());
             return Admission::Granted;
         }
         let mut id = || {
@@ -196,8 +201,7 @@ impl Interlock {
             *number += 1;
             format!("{}-{number}", kind.group_resource())
         };
-        let why =
-            |what: String| format!("{} {kind} collected, over the budget of {limit} within {:#}: {what}", deletions.spent, budget.window);
+        let why = |what: String| format!("{spent} {kind} collected, over the budget of {limit} within {:#}: {what}", budget.window);
         if self.holds {
             let open = deletions.held.iter().find(|b| !b.released).map(|b| b.id.clone());
             let told = open.is_none();
@@ -212,11 +216,15 @@ impl Interlock {
         Admission::Over(text)
     }
 
-    /// An object was deleted.
-    pub(crate) fn spend(&self, kind: Kind, key: &Key) {
+    /// An object was deleted, or its deletion failed.
+    pub(crate) fn spend(&self, kind: Kind, key: &Key, deleted: bool) {
         let now = (self.clock)();
         let mut state = self.state();
         let deletions = state.kinds.entry(kind).or_default();
+        deletions.granted.remove(key);
+        if !deleted {
+            return;
+        }
         let of_batch = deletions.held.iter_mut().any(|b| b.keys.remove(key));
         deletions.held.retain(|b| !b.keys.is_empty());
         if !of_batch {

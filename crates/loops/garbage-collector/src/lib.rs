@@ -128,9 +128,9 @@ impl ControlLoop for GarbageCollector {
 
     fn remember(&self, snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) {
         facts::learn(&self.facts, snap, plan, outcome, now);
-        let deleted = plan.writes().zip(outcome.steps.iter().flatten()).filter(|(_, done)| matches!(done, Done::Written(_)));
-        for (write, _) in deleted.filter(|(write, _)| matches!(write, Write::Delete { .. })) {
-            self.interlock.spend(write.kind(), &snap.key);
+        let answers = plan.writes().zip(outcome.steps.iter().flatten());
+        for (write, done) in answers.filter(|(write, _)| matches!(write, Write::Delete { .. })) {
+            self.interlock.spend(write.kind(), &snap.key, matches!(done, Done::Written(_)));
         }
     }
 }

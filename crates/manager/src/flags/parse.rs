@@ -363,6 +363,7 @@ mod tests {
                     "bind-address" => "0.0.0.0",
                     "logging-format" => "json",
                     "cloud-provider" => "external",
+                    "gc-budget" => "pods=5/5%/5s",
                     _ => "x",
                 },
             };
