@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use clap::{Parser, Subcommand};
 use evenkeel_client::{Api, ClientMetrics, ConnectOptions, Pace, PaceOptions, SystemClock};
 
-use crate::{World, interlock::LeaseNotes};
+use crate::{World, interlock::LeaseNotes, subcommand::subcommand};
 
 /// Says what the garbage collector holds, and lets it go.
 #[derive(Debug, Parser)]
@@ -44,23 +44,7 @@ pub(crate) struct LeaseArguments {
 
 /// Runs the subcommand with the words after `gc`.
 pub async fn main(args: impl Iterator<Item = String>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(std::iter::once("evenkeel gc".to_owned()).chain(args)) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
-    };
-    match run(arguments).await {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("Error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    subcommand("evenkeel gc", args, run).await
 }
 
 async fn run(Arguments { command, kubeconfig, lease }: Arguments) -> Result<String, String> {

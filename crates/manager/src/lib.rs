@@ -20,6 +20,7 @@ mod pass;
 pub mod plan_command;
 mod planner;
 mod run;
+mod subcommand;
 mod what_if_command;
 mod wiring;
 mod world;

@@ -14,6 +14,7 @@ use crate::{
     gc_command::{self, LeaseArguments},
     kind_names,
     planner::Planner,
+    subcommand::subcommand,
     what_if_command::{self, Cascade, HOW_TO_NAME, Question, kind_and_name},
 };
 
@@ -47,23 +48,7 @@ struct Arguments {
 
 /// Runs the subcommand with the words after `plan`.
 pub async fn main(args: impl Iterator<Item = String>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(std::iter::once("evenkeel plan".to_owned()).chain(args)) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
-    };
-    match plan(arguments).await {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("Error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    subcommand("evenkeel plan", args, plan).await
 }
 
 /// Which objects are asked about.
