@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Snapshot,
+    plan::{Verdict, verdict},
     recent::Recent,
     ring::waits,
     snapshot::Met,
@@ -31,6 +32,10 @@ const LOOKED: SignedDuration = SignedDuration::from_secs(1);
 
 /// How long an owner that somebody asks for is left to that one.
 const ASKED: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long an owner that others hold waits at most for those to be looked at who do not block it. They go in any case where this is enough;
+/// upstream does not wait at all.
+const JUDGED: SignedDuration = SignedDuration::from_secs(60);
 
 /// How long nobody asks for an owner again after the server could not tell.
 const FAILED: SignedDuration = SignedDuration::from_secs(1);
@@ -92,6 +97,10 @@ struct Known {
     misplaced: Recent<Identity, (Option<Key>, Timestamp)>,
     /// Objects whose deletion met another version, and when that was known.
     met: Recent<Key, (Met, Timestamp)>,
+    /// Dependents that were looked at and done with while an owner waited: the uids of both.
+    judged: Recent<(Uid, Uid), ()>,
+    /// Since when an owner that nobody blocks has waited for the others to be looked at.
+    unjudged: Recent<Uid, Timestamp>,
     /// Objects that were told about, by uid.
     told: Recent<Uid, Told>,
     /// Kinds that take no strategic patch, as the server said.
@@ -108,6 +117,8 @@ impl Known {
             asked: Recent::new(MOST),
             misplaced: Recent::new(MOST),
             met: Recent::new(MOST),
+            judged: Recent::new(MOST),
+            unjudged: Recent::new(MOST),
             told: Recent::new(MOST),
             merge_only: BTreeSet::new(),
             restores,
@@ -157,7 +168,17 @@ impl Facts {
 
     pub(crate) fn len(&self) -> usize {
         let known = self.known();
-        [known.gone.len(), known.seen.len(), known.asked.len(), known.misplaced.len(), known.met.len(), known.told.len()].into_iter().sum()
+        [
+            known.gone.len(),
+            known.seen.len(),
+            known.asked.len(),
+            known.misplaced.len(),
+            known.met.len(),
+            known.told.len(),
+            known.judged.len(),
+        ]
+        .into_iter()
+        .sum()
     }
 
     /// Somebody is gone who had dependents.
@@ -225,6 +246,21 @@ impl Facts {
         })
     }
 
+    /// Whether an owner has to wait until one of these dependents, by uid, has been looked at.
+    pub(crate) fn waits_for<'d>(&self, owner: &Uid, mut dependents: impl Iterator<Item = &'d Uid>) -> bool {
+        let now = self.now();
+        let mut known = self.known();
+        if dependents.all(|dependent| known.judged.get(&(owner.clone(), dependent.clone())).is_some()) {
+            known.unjudged.remove(owner);
+            return false;
+        }
+        if let Some(since) = known.unjudged.get(owner) {
+            return now.duration_since(*since) < JUDGED;
+        }
+        known.unjudged.insert(owner.clone(), now);
+        true
+    }
+
     /// What was told about an object with these owners.
     pub(crate) fn told(&self, object: &Meta) -> Told {
         self.known().told.get(&object.uid).filter(|told| told.is_of(object)).cloned().unwrap_or_else(|| Told::nothing(object, self.now()))
@@ -238,6 +274,11 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
         known.met.remove(&snap.key);
         return;
     };
+    if snap.owners.iter().any(|owner| owner.waits) && done_with(snap, plan, outcome) {
+        for owner in snap.owners.iter().filter(|owner| owner.waits) {
+            known.judged.insert((owner.reference.uid.clone(), object.meta.uid.clone()), ());
+        }
+    }
     let mut asked: BTreeMap<(Kind, &Key), Vec<&Owner>> = BTreeMap::new();
     for owner in &snap.owners {
         if let Standing::Ask(kind, key) = &owner.standing {
@@ -284,6 +325,15 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
         Some(told) => known.told.insert(object.meta.uid.clone(), told),
         None => known.told.remove(&object.meta.uid),
     }
+}
+
+/// Whether a pass has decided about an object, rather than found out what to decide by. What fails is tried again, and nobody waits for that.
+fn done_with(snap: &Snapshot, plan: &Plan, outcome: &Outcome) -> bool {
+    let failed = outcome.failures().any(|failure| failure.kind != FailureKind::Conflict);
+    let conflict = outcome.failures().any(|failure| failure.kind == FailureKind::Conflict) || (snap.met.is_some() && plan.is_empty());
+    let open = |owner: &Owner| owner.standing == Standing::Awaited || (owner.waits && owner.standing == Standing::StaysUnwatched);
+    let finds_out = matches!(verdict(snap), Verdict::Ask | Verdict::Wait | Verdict::Confirm) || snap.owners.iter().any(open);
+    failed || !(conflict || finds_out)
 }
 
 fn answered(known: &mut Known, owner: &Owner, done: &Done, now: Timestamp) {

@@ -71,8 +71,10 @@ pub(crate) fn verdict(snap: &Snapshot) -> Verdict {
     let listed = snap.unlisted == 0;
     match &snap.held {
         Held::ByOrphans(_) => return if listed { Verdict::Orphan } else { Verdict::Nothing },
-        Held::ByDependents { blocked: true } => return Verdict::Nothing,
-        Held::ByDependents { blocked: false } => return if listed { Verdict::Release } else { Verdict::Nothing },
+        Held::ByDependents { blocked: true, .. } => return Verdict::Nothing,
+        Held::ByDependents { .. } if !listed => return Verdict::Nothing,
+        Held::ByDependents { unjudged: true, .. } => return Verdict::Wait,
+        Held::ByDependents { .. } => return Verdict::Release,
         Held::Not => {}
     }
     if object.meta.deleting.is_some() || snap.owners.is_empty() {

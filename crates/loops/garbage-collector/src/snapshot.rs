@@ -78,6 +78,8 @@ pub enum Held {
     ByDependents {
         /// Whether any still does.
         blocked: bool,
+        /// Whether one that does not block has yet to be looked at, and would not go any more if the owner stopped waiting first.
+        unjudged: bool,
     },
 }
 
@@ -129,7 +131,7 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
     let Some(meta) = header else { return snap };
     snap.object = Some(Object { kind, meta: meta.clone() });
     if meta.deleting.is_some() {
-        snap.held = held(stores, kind, meta);
+        snap.held = held(stores, facts, kind, meta);
         if let Held::ByOrphans(dependents) = &snap.held {
             snap.forms = dependents
                 .iter()
@@ -189,14 +191,30 @@ fn form(stores: &Stores, facts: &Facts, kind: Kind) -> PatchForm {
     if custom || facts.merge_only(kind) { PatchForm::Merge } else { PatchForm::Strategic }
 }
 
-fn held(stores: &Stores, kind: Kind, meta: &Meta) -> Held {
+fn held(stores: &Stores, facts: &Facts, kind: Kind, meta: &Meta) -> Held {
     if meta.held_by(ORPHAN) {
         let owner = meta.key();
         let names = |dependent: &Meta| standing::to(dependent, kind, &owner, &meta.uid).next().is_some();
         let orphans = stores.dependents(&meta.uid).filter(|(_, dependent)| names(dependent));
         return Held::ByOrphans(orphans.take(BATCH).map(|(kind, dependent)| (kind, dependent.clone())).collect());
     }
-    if meta.held_by(FOREGROUND) { Held::ByDependents { blocked: ring::blocked(stores, kind, meta) } } else { Held::Not }
+    if !meta.held_by(FOREGROUND) {
+        return Held::Not;
+    }
+    let blocked = ring::blocked(stores, kind, meta);
+    Held::ByDependents { blocked, unjudged: !blocked && unjudged(stores, facts, kind, meta) }
+}
+
+/// Whether a dependent has yet to be looked at that would stay if its owner stopped waiting now. One that nobody else holds goes with its
+/// finalizer, and its dependents after it.
+fn unjudged(stores: &Stores, facts: &Facts, kind: Kind, meta: &Meta) -> bool {
+    if meta.finalizers.iter().all(|f| **f == *FOREGROUND) {
+        return false;
+    }
+    let owner = meta.key();
+    let names = |dependent: &Meta| standing::to(dependent, kind, &owner, &meta.uid).next().is_some();
+    let alive = stores.dependents(&meta.uid).map(|(_, dependent)| dependent).filter(|dependent| dependent.deleting.is_none());
+    facts.waits_for(&meta.uid, alive.filter(|dependent| names(dependent)).map(|dependent| &dependent.uid))
 }
 
 fn dependents(stores: &Stores, kind: Kind, meta: &Meta) -> Dependents {

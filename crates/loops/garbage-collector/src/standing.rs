@@ -21,6 +21,8 @@ pub struct Owner {
     /// Where the owner lives, when that is no place that the reference could mean.
     pub elsewhere: Option<Key>,
     pub(crate) identity: Identity,
+    /// Whether the cache shows that it waits for its dependents.
+    pub(crate) waits: bool,
 }
 
 impl Owner {
@@ -60,7 +62,7 @@ pub enum Standing {
 
 /// Judges one reference of an object.
 pub(crate) fn judge(stores: &Stores, facts: &Facts, object: &Meta, reference: &OwnerReference) -> Owner {
-    let owner = |standing, identity| Owner { reference: reference.clone(), standing, elsewhere: None, identity };
+    let owner = |standing, identity| Owner { reference: reference.clone(), standing, elsewhere: None, identity, waits: false };
     let Some(kind) = stores.mapping().resolve(&reference.api_version, &reference.kind) else {
         // Who is gone stays gone, also when nobody serves its kind any more (A11).
         let known = ["", &*object.namespace].map(|namespace| Identity::of(reference, &reference.api_version, namespace));
@@ -87,7 +89,7 @@ pub(crate) fn judge(stores: &Stores, facts: &Facts, object: &Meta, reference: &O
         (_, None) if can_be_asked_for(reference) => Standing::Ask(kind, Key::new(namespace, reference.name.clone())),
         (_, None) => Standing::Unknown,
     };
-    owner(standing, identity)
+    Owner { waits, ..owner(standing, identity) }
 }
 
 /// Whether a reference's words can stand in a request. Servers take any text for a name; upstream keeps what names such an owner, too.

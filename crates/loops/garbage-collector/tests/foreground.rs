@@ -1,6 +1,7 @@
 //! Dependents go before their owner, and rings of those that wait for each other.
 
 use evenkeel_plan::{
+    FailureKind,
     Propagation::{Background, Foreground},
     Write,
 };
@@ -363,4 +364,72 @@ fn a_read_does_not_outweigh_a_newer_version() {
     world.run();
     world.run_with_retries(3);
     assert_eq!(world.names(), ["o"]);
+}
+
+/// A ConfigMap that somebody else holds, with a Secret that does not block it and comes after it in the queue: left is what their deletion
+/// leaves of them.
+fn held_owner_is_deleted(prepare: impl FnOnce(&mut World)) -> World {
+    let mut world = World::new();
+    world.create("ConfigMap", "c", &[]);
+    world.hold("ConfigMap", "c", &["example.com/h"]);
+    world.create("Secret", "side", &[owner("ConfigMap", "c")]);
+    prepare(&mut world);
+    world.run();
+    world.delete("ConfigMap", "c", Foreground);
+    world.run();
+    world
+}
+
+fn waits(world: &World) -> bool {
+    crate::world::find(&world.server, "ConfigMap", "c").held_by("foregroundDeletion")
+}
+
+/// garbage-collection A5.3 (recorded as gc-foreground-chain; upstream's workers race here): what does not block its owner is looked at while
+/// that still waits. Later it would have an owner that stays.
+#[test]
+fn a_held_owner_waits_until_all_its_dependents_were_looked_at() {
+    let mut world = held_owner_is_deleted(|_| {});
+    assert_eq!((world.names(), waits(&world)), (vec!["c"], false));
+    let calls = ["get ConfigMap/c", "delete Secret/side Background", "patch ConfigMap/c finalizers"];
+    assert_eq!(world.take_log(), calls);
+    release(&mut world, "ConfigMap", "c");
+    world.run();
+    assert_eq!(world.names(), [""; 0]);
+}
+
+/// garbage-collection A7: nor does it wait for more than that look.
+#[test]
+fn a_held_owner_waits_for_no_dependent_that_does_not_go() {
+    let world = held_owner_is_deleted(|world| world.hold("Secret", "side", &["example.com/h"]));
+    assert_eq!((world.names(), waits(&world)), (vec!["c", "side"], false), "that is being deleted");
+
+    let world = held_owner_is_deleted(|world| drop(world.lock("0/0%/1m", true)));
+    assert_eq!((world.names(), waits(&world)), (vec!["c", "side"], false), "whose batch is held");
+
+    let world = held_owner_is_deleted(|world| {
+        world.create("Secret", "other", &[]);
+        world.edit("Secret", "side", |meta| meta["ownerReferences"] = json!([owner("ConfigMap", "c"), owner("Secret", "other")]));
+    });
+    assert_eq!((world.owners_of("side"), waits(&world)), (vec!["other".to_owned()], false), "that another owner holds");
+
+    for about in ["configmaps", "secrets"] {
+        let world = held_owner_is_deleted(|world| {
+            let refused = move |write: &Write| write.kind().plural == about && !matches!(write, Write::Patch { .. });
+            world.meddle(move |_, write| refused(write).then(|| crate::world::failed(FailureKind::Forbidden)));
+        });
+        assert_eq!((world.names(), waits(&world)), (vec!["c", "side"], false), "of which {about} are forbidden");
+    }
+}
+
+/// The same: where the look never comes to an end it waits a minute.
+#[test]
+fn a_held_owner_waits_for_a_look_at_most_a_minute() {
+    let mut start = None;
+    let world = held_owner_is_deleted(|world| {
+        start = Some(world.now());
+        let conflict = |write: &Write| matches!(write, Write::Delete { .. });
+        world.meddle(move |_, write| conflict(write).then(|| crate::world::failed(FailureKind::Conflict)));
+    });
+    let waited = world.now().duration_since(start.unwrap()).as_secs();
+    assert_eq!((world.names(), waits(&world), waited), (vec!["c", "side"], false, 60));
 }

@@ -39,8 +39,8 @@ impl Bug {
             owner.standing = standing;
         }
         match (self, &mut snap.held) {
-            (Self::ReleasedTooEarly, Held::ByDependents { blocked }) => *blocked = false,
-            (Self::RingsHang, Held::ByDependents { blocked }) => {
+            (Self::ReleasedTooEarly, Held::ByDependents { blocked, .. }) => *blocked = false,
+            (Self::RingsHang, Held::ByDependents { blocked, .. }) => {
                 *blocked |= stores.dependents(&object.meta.uid).any(|(_, d)| d.owners.iter().any(|o| o.block_owner_deletion));
             }
             (Self::OrphansKeepTheirReference, Held::ByOrphans(dependents)) => dependents.clear(),

@@ -22,7 +22,7 @@ use crate::{
     Bug, Fault, Report,
     chance::Dice,
     history::{Served, Shared, lock},
-    invariants::collection::{Graph, check, left_over},
+    invariants::collection::{Graph, check, left_over, may_come_late},
     network::{Network, Scope},
     process::{Clocks, Supervised, VirtualClock, supervise},
 };
@@ -139,7 +139,10 @@ async fn live(seed: u64, bug: Option<Bug>) -> (Report, Shared) {
 
     let history_now = lock(&history);
     if left.is_empty() && !restored {
+        let mut graph = Graph::new(&history_now);
+        graph.follow(&history_now);
         let late = history_now.writes[settled..].iter().filter(|w| w.kind != "leases" && w.actor.manager().is_some());
+        let late = late.filter(|w| !may_come_late(&graph, w));
         violations.extend(late.map(|w| format!("GC-2: a write after all was done: {} {} at {} ms", w.kind, w.key, w.at)));
     }
     violations.extend(left);

@@ -201,6 +201,11 @@ impl Graph {
         }
     }
 
+    /// Whether a reference's kind was served in its version at some time.
+    fn was_served(&self, r: &Reference<'_>) -> bool {
+        self.ever.contains(&(r.group.to_owned(), r.version.to_owned(), r.kind.to_owned()))
+    }
+
     /// What a reference of an object in `namespace` (empty: cluster-scoped) means.
     fn means(&self, namespace: &str, r: &Reference<'_>) -> Truth<'_> {
         let served = self.kinds.get(&(r.group.to_owned(), r.kind.to_owned())).filter(|s| s.versions.iter().any(|v| v == r.version));
@@ -301,6 +306,13 @@ pub fn left_over(graph: &Graph, unlistable: Option<&str>) -> Vec<String> {
     left
 }
 
+/// Whether a write is about an object that names an owner of a kind which is served no more: [`left_over`] waits for nothing there, and yet
+/// whoever saw that owner go may act on it, whenever that is heard of (garbage-collection A11).
+pub fn may_come_late(graph: &Graph, w: &Written) -> bool {
+    let place = w.key.split_once('/').map_or("", |(namespace, _)| namespace);
+    w.old.as_ref().is_some_and(|old| references(old).any(|r| graph.means(place, &r) == Truth::Unknown && graph.was_served(&r)))
+}
+
 /// Everything that a collector did and must not have done; empty: all is well.
 pub fn check(history: &History) -> Vec<String> {
     let mut passes: BTreeMap<usize, Vec<&Pass>> = BTreeMap::new();
@@ -384,7 +396,7 @@ fn deleted(history: &History, graph: &Graph, n: usize, w: &Written, pass: &Pass,
         match graph.means(place, &r) {
             Truth::Gone | Truth::Waits(_) => {}
             // Whoever was found gone while its kind was served is gone still (garbage-collection A11).
-            Truth::Unknown if graph.ever.contains(&(r.group.to_owned(), r.version.to_owned(), r.kind.to_owned())) => {}
+            Truth::Unknown if graph.was_served(&r) => {}
             Truth::Unknown => found.push(told("GC-1", w, &format!("deleted, and nobody serves the kind of its owner {r}"))),
             Truth::OutOfScope => found.push(told("GC-4", w, &format!("deleted, and it cannot even name its owner {r}"))),
             Truth::Stays(_) => {
