@@ -1,11 +1,15 @@
 use std::{
+    cmp::Ordering,
     collections::BTreeSet,
     fmt,
+    hash::{Hash, Hasher},
     sync::{Mutex, PoisonError},
 };
 
 /// What the API server calls a resource: where it is served and what its objects are called.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Ordered by plural, group and version.
+#[derive(Debug)]
 pub struct Resource {
     /// API group; empty for the core group.
     pub group: &'static str,
@@ -22,6 +26,34 @@ pub struct Resource {
 /// A resource by reference: kinds are few and live as long as the process.
 pub type Kind = &'static Resource;
 
+impl Ord for Resource {
+    // Everything that is about a kind is looked up by it, many times for each event: as a rule the first letters tell, or the address.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let rest = |r: &Self| (r.group, r.version, r.kind, r.namespaced);
+        if std::ptr::eq(self, other) { Ordering::Equal } else { self.plural.cmp(other.plural).then_with(|| rest(self).cmp(&rest(other))) }
+    }
+}
+
+impl PartialOrd for Resource {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Resource {}
+
+impl Hash for Resource {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.plural, self.group).hash(state);
+    }
+}
+
 /// Resources that were found at run time: few, and for ever.
 static FOUND: Mutex<BTreeSet<Kind>> = Mutex::new(BTreeSet::new());
 
@@ -31,8 +63,8 @@ static KNOWN: [Kind; 8] = [&PODS, &NODES, &REPLICATION_CONTROLLERS, &EVENTS, &NA
 impl Resource {
     /// The one reference to a resource that discovery tells of. Equal resources have the same one.
     pub fn found(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Kind {
-        let same =
-            |r: &Resource| r.group == group && r.version == version && r.plural == plural && r.kind == kind && r.namespaced == namespaced;
+        let wanted = (group, version, plural, kind, namespaced);
+        let same = |r: &Resource| (r.group, r.version, r.plural, r.kind, r.namespaced) == wanted;
         if let Some(known) = KNOWN.into_iter().find(|r| same(r)) {
             return known;
         }
@@ -59,21 +91,27 @@ impl Resource {
 
     /// Path of the collection in `namespace`, or of the whole cluster where `None`.
     pub fn collection_path(&self, namespace: Option<&str>) -> String {
-        let root = if self.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", self.group) };
-        match namespace {
-            Some(ns) if self.namespaced => format!("{root}/{}/namespaces/{ns}/{}", self.version, self.plural),
-            _ => format!("{root}/{}/{}", self.version, self.plural),
-        }
+        self.path(namespace, &[])
     }
 
     /// Path of one object, with an optional subresource such as `status`.
     pub fn object_path(&self, namespace: &str, name: &str, subresource: Option<&str>) -> String {
-        let mut path = self.collection_path(Some(namespace));
-        path.push('/');
-        path.push_str(name);
-        if let Some(sub) = subresource {
+        match subresource {
+            Some(subresource) => self.path(Some(namespace), &[name, subresource]),
+            None => self.path(Some(namespace), &[name]),
+        }
+    }
+
+    fn path(&self, namespace: Option<&str>, below: &[&str]) -> String {
+        let root: &[&str] = if self.group.is_empty() { &["api"] } else { &["apis", self.group] };
+        let version = [self.version];
+        let place = namespace.filter(|_| self.namespaced).map(|namespace| ["namespaces", namespace]);
+        let plural = [self.plural];
+        let parts = [root, &version, place.as_ref().map_or(&[], |p| p), &plural, below];
+        let mut path = String::with_capacity(parts.iter().flat_map(|p| p.iter()).map(|part| part.len() + 1).sum());
+        for part in parts.into_iter().flatten() {
             path.push('/');
-            path.push_str(sub);
+            path.push_str(part);
         }
         path
     }

@@ -76,6 +76,8 @@ impl<T: Object> AnyStore for Store<T> {
 #[derive(Default)]
 pub struct Stores {
     kinds: BTreeMap<Kind, Box<dyn AnyStore>>,
+    /// The same by `plural.group`.
+    called: BTreeMap<String, Kind>,
     mapping: Arc<Mapping>,
     restores: u64,
 }
@@ -87,8 +89,19 @@ impl Stores {
         let objects: Vec<T> = objects.into_iter().collect();
         let version = objects.iter().map(|o| o.meta().version).max().unwrap_or(Version(1));
         store.apply(Entry::Replace { version, objects }).expect("a new store is behind every version");
-        self.kinds.insert(T::resource(), Box::new(store));
+        self.add(T::resource(), || Box::new(store));
         self
+    }
+
+    fn add(&mut self, kind: Kind, store: impl FnOnce() -> Box<dyn AnyStore>) {
+        self.kinds.entry(kind).or_insert_with(store);
+        self.called.insert(kind.group_resource(), kind);
+    }
+
+    fn remove(&mut self, kind: Kind) -> Option<Box<dyn AnyStore>> {
+        let removed = self.kinds.remove(kind);
+        self.called.retain(|_, called| *called != kind);
+        removed
     }
 
     /// The store of a kind.
@@ -104,8 +117,13 @@ impl Stores {
 
     /// With a kind that was found at run time.
     pub fn with_headers(mut self, kind: Kind, store: crate::Headers) -> Self {
-        self.kinds.insert(kind, Box::new(store));
+        self.add(kind, || Box::new(store));
         self
+    }
+
+    /// The watched kind whose objects are called `plural.group`.
+    pub fn called(&self, group_resource: &str) -> Option<Kind> {
+        self.called.get(group_resource).copied()
     }
 
     /// The store of a kind without its type; `None` when it is not watched.
@@ -178,7 +196,7 @@ impl Cache {
     /// Makes room for a kind; a second call changes nothing.
     pub fn register<T: Cached>(&self, kind: Kind) {
         let mut stores = self.stores.write().unwrap_or_else(PoisonError::into_inner);
-        stores.kinds.entry(kind).or_insert_with(|| Box::new(T::Store::default()));
+        stores.add(kind, || Box::new(T::Store::default()));
     }
 
     /// Says what references stand for from now on.
@@ -189,7 +207,7 @@ impl Cache {
     /// Forgets a kind that is served no more, and all its objects. Nobody is told of them: who asks finds that the kind is not watched. Says
     /// who waited for any of them.
     pub fn unregister(&self, kind: Kind) -> Vec<Owner> {
-        let removed = self.stores.write().unwrap_or_else(PoisonError::into_inner).kinds.remove(kind);
+        let removed = self.stores.write().unwrap_or_else(PoisonError::into_inner).remove(kind);
         let changed = removed.map(|store| store.keys()).unwrap_or_default();
         self.freshness().released(&News { kind, changed: &changed, back: true }, &self.read())
     }

@@ -67,8 +67,16 @@ impl Wait {
 /// Waits are indexed by what ends them, so that an event costs what it releases and not what waits.
 #[derive(Debug, Default)]
 pub(crate) struct Freshness {
-    waits: BTreeMap<Owner, BTreeSet<Wait>>,
+    waits: BTreeMap<Owner, Waiting>,
     by_kind: BTreeMap<Kind, Ends>,
+}
+
+/// What one owner waits for.
+#[derive(Debug, Default)]
+struct Waiting {
+    waits: BTreeSet<Wait>,
+    /// Whether it wanted to look meanwhile. Nobody else has to be told of the end: what comes then is an event like any other.
+    parked: bool,
 }
 
 /// Who waits for something of one kind, by what ends the wait.
@@ -92,7 +100,7 @@ pub(crate) struct News<'n> {
 
 impl Freshness {
     pub(crate) fn add(&mut self, owner: &Owner, wait: Wait) {
-        let waits = self.waits.entry(owner.clone()).or_default();
+        let waits = &mut self.waits.entry(owner.clone()).or_default().waits;
         if let Wait::Reached { kind, version } = &wait {
             // Of several writes to one kind only the last counts.
             let known = waits.iter().find(|w| matches!(w, Wait::Reached { kind: k, .. } if k == kind)).cloned();
@@ -110,19 +118,22 @@ impl Freshness {
             Wait::Reached { version, .. } => ends.reached.insert((*version, owner.clone())),
             Wait::Gone { key, .. } => ends.gone.insert((key.clone(), owner.clone())),
         };
-        self.waits.entry(owner.clone()).or_default().insert(wait);
+        self.waits.entry(owner.clone()).or_default().waits.insert(wait);
     }
 
-    /// What the owner still waits for; forgets what is covered.
+    /// What the owner, who wants to look, still waits for; forgets what is covered.
     pub(crate) fn behind(&mut self, owner: &Owner, stores: &Stores) -> Option<Wait> {
-        self.drop_waits(owner, |wait| wait.covered(stores))
+        self.drop_waits(owner, |wait| wait.covered(stores));
+        let waiting = self.waits.get_mut(owner)?;
+        waiting.parked = true;
+        waiting.waits.first().cloned()
     }
 
-    /// Owners for whom, after the news, nothing is missing any more.
+    /// Owners that wanted to look and for whom, after the news, nothing is missing any more.
     pub(crate) fn released(&mut self, news: &News<'_>, stores: &Stores) -> Vec<Owner> {
         let told = self.told(news, stores);
         let dropped = |wait: &Wait| wait.covered(stores) || (news.back && matches!(wait, Wait::Reached { kind, .. } if *kind == news.kind));
-        told.into_iter().filter(|owner| self.drop_waits(owner, dropped).is_none()).collect()
+        told.into_iter().filter(|owner| self.drop_waits(owner, dropped)).collect()
     }
 
     /// Owners whom the news concern: all that are looked at for them.
@@ -138,16 +149,16 @@ impl Freshness {
         self.drop_waits(owner, |_| true);
     }
 
-    /// Takes waits of an owner out; what comes first of the rest.
-    fn drop_waits(&mut self, owner: &Owner, dropped: impl Fn(&Wait) -> bool) -> Option<Wait> {
-        let waits = self.waits.get_mut(owner)?;
-        let over: Vec<Wait> = waits.extract_if(.., |wait| dropped(wait)).collect();
-        let first = waits.first().cloned();
-        if first.is_none() {
+    /// Takes waits of an owner out. Whether it wanted to look, and nothing is left.
+    fn drop_waits(&mut self, owner: &Owner, dropped: impl Fn(&Wait) -> bool) -> bool {
+        let Some(waiting) = self.waits.get_mut(owner) else { return false };
+        let over: Vec<Wait> = waiting.waits.extract_if(.., |wait| dropped(wait)).collect();
+        let released = waiting.waits.is_empty() && waiting.parked;
+        if waiting.waits.is_empty() {
             self.waits.remove(owner);
         }
         over.iter().for_each(|wait| self.unindex(owner, wait));
-        first
+        released
     }
 
     fn unindex(&mut self, owner: &Owner, wait: &Wait) {
@@ -156,8 +167,8 @@ impl Freshness {
             Wait::Reached { version, .. } => ends.reached.remove(&(*version, owner.clone())),
             // Two lives of one name are two waits and one place; while one waits still, the other's end tells too.
             Wait::Gone { key, .. } => {
-                let more = self.waits.get(owner).is_some_and(|waits| {
-                    waits.iter().any(|w| matches!(w, Wait::Gone { kind, key: k, .. } if *kind == wait.kind() && k == key))
+                let more = self.waits.get(owner).is_some_and(|waiting| {
+                    waiting.waits.iter().any(|w| matches!(w, Wait::Gone { kind, key: k, .. } if *kind == wait.kind() && k == key))
                 });
                 !more && ends.gone.remove(&(key.clone(), owner.clone()))
             }
@@ -201,7 +212,8 @@ mod tests {
         let changed = [Key::new("n", "other"), Key::new("n", "pod-7")];
         let news = News { kind: &PODS, changed: &changed, back: false };
         assert_eq!(freshness.told(&news, &stores), BTreeSet::from([owner(0), owner(1), owner(2), owner(7)]));
-        assert_eq!(freshness.released(&news, &stores), [owner(0), owner(1), owner(2)], "the pods of these are gone already");
+        (0..2).for_each(|n| assert!(freshness.behind(&owner(n), &Stores::default().with([pod(&format!("pod-{n}"), 99)])).is_some()));
+        assert_eq!(freshness.released(&news, &stores), [owner(0), owner(1)], "these wanted to look, and their pods are gone already");
         assert_eq!(freshness.told(&news, &stores), BTreeSet::new(), "what has ended is looked at once");
         (0..10_000).for_each(|n| freshness.forget(&owner(n)));
         assert!(freshness.waits.is_empty() && freshness.by_kind.values().all(|e| e.reached.is_empty() && e.gone.is_empty()));
@@ -213,6 +225,7 @@ mod tests {
         let mut freshness = Freshness::default();
         freshness.add(&owner(1), Wait::Reached { kind: &PODS, version: Version(900) });
         let stores = Stores::default().with([pod("a", 5)]);
+        assert!(freshness.behind(&owner(1), &stores).is_some());
         assert_eq!(freshness.released(&News { kind: &PODS, changed: &[], back: false }, &stores), []);
         assert_eq!(freshness.released(&News { kind: &PODS, changed: &[], back: true }, &stores), [owner(1)]);
     }

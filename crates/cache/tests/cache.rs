@@ -129,9 +129,26 @@ fn a_key_waits_until_what_it_deleted_is_gone_or_going() {
         cache.wrote(&owner("a"), gone(name, uid));
     }
     assert_eq!(cache.ingest(Entry::Delete(pod("x", "1", 11))).unwrap().released, []);
+    assert!(cache.behind(&owner("a")).is_some());
     assert_eq!(cache.ingest(Entry::Put(going("y", "2", 12))).unwrap().released, []);
     // Another life of the name is proof that the first is over.
     assert_eq!(cache.ingest(Entry::Put(pod("z", "9", 13))).unwrap().released, [owner("a")]);
+}
+
+/// Events tell everybody else what changed; a pass that finds nothing to do is saved.
+#[test]
+fn who_did_not_want_to_look_is_not_woken() {
+    let cache = Cache::new();
+    cache.ingest(list(10, vec![pod("x", "1", 1)])).unwrap();
+    cache.wrote(&owner("a"), Wait::Gone { kind: &PODS, key: Key::new("n", "x"), uid: Uid::new("1") });
+    assert_eq!(cache.ingest(Entry::Delete(pod("x", "1", 11))).unwrap().released, []);
+    assert!(cache.behind(&owner("a")).is_none());
+    // Who wanted to look once has been woken for it.
+    cache.wrote(&owner("a"), Wait::Reached { kind: &PODS, version: Version(12) });
+    assert!(cache.behind(&owner("a")).is_some());
+    assert_eq!(cache.ingest(Entry::<Pod>::Bookmark(Version(12))).unwrap().released, [owner("a")]);
+    cache.wrote(&owner("a"), Wait::Reached { kind: &PODS, version: Version(13) });
+    assert_eq!(cache.ingest(Entry::<Pod>::Bookmark(Version(13))).unwrap().released, []);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use std::{pin::pin, time::Duration};
+use std::{fmt::Write, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -148,7 +148,7 @@ impl Api {
         loop {
             let asked = Instant::now();
             let permit = self.admitted(fence).await?;
-            self.metrics.waited(ask.method.as_str(), asked.elapsed());
+            self.metrics.waited(&ask.method, asked.elapsed());
             let limit = match fence {
                 None => self.timeout,
                 Some(fence) => self.timeout.min(until(fence)?.saturating_duration_since(Instant::now())),
@@ -163,14 +163,14 @@ impl Api {
                 Err(_) => Err(CallError::TimedOut(limit)),
             };
             permit.done(&kind, ended(&answer));
-            self.metrics.answered(ask.method.as_str(), answer.as_ref().ok().map(|(r, _)| r.code.as_u16()), sent.elapsed());
+            self.metrics.answered(&ask.method, answer.as_ref().ok().map(|(r, _)| r.code.as_u16()), sent.elapsed());
             let (reply, _) = answer?;
             debug!(method = %ask.method, path = ask.path, code = reply.code.as_u16(), "request");
             if reply.code != StatusCode::TOO_MANY_REQUESTS || tries == MAX_RETRIES {
                 return Ok(reply);
             }
             tries += 1;
-            self.metrics.retried(ask.method.as_str(), reply.code.as_u16());
+            self.metrics.retried(&ask.method, reply.code.as_u16());
         }
     }
 
@@ -186,20 +186,22 @@ impl Api {
     }
 
     fn request(&self, ask: &Ask<'_>, body: Option<(&'static str, Bytes)>, limit: Duration) -> Result<Request<Body>, CallError> {
-        let mut uri = ask.path.to_owned();
-        let mut query = ask.query.to_owned();
+        let mut uri = String::with_capacity(ask.path.len() + ask.query.len() + 64);
+        uri.push_str(ask.path);
+        let mut parameter = |text: std::fmt::Arguments<'_>| {
+            uri.push(if uri.contains('?') { '&' } else { '?' });
+            uri.write_fmt(text).expect("texts take all that is written");
+        };
+        if !ask.query.is_empty() {
+            parameter(format_args!("{}", ask.query));
+        }
+        if !matches!(ask.method, Method::GET | Method::DELETE) {
+            parameter(format_args!("fieldManager={FIELD_MANAGER}"));
+        }
         if ask.method != Method::GET {
             // The server's own limit ends a little before ours, so that its answer still arrives, and nothing is done after we gave up.
             let server = limit - (limit / 10).min(Duration::from_secs(1));
-            let server = format!("timeout={}ms", server.as_millis());
-            let manager = format!("fieldManager={FIELD_MANAGER}");
-            // Deletes have no field manager.
-            for extra in (ask.method != Method::DELETE).then_some(manager).into_iter().chain([server]) {
-                query = if query.is_empty() { extra } else { format!("{query}&{extra}") };
-            }
-        }
-        if !query.is_empty() {
-            uri = format!("{uri}?{query}");
+            parameter(format_args!("timeout={}ms", server.as_millis()));
         }
         let mut builder =
             Request::builder().method(&ask.method).uri(uri).header(header::USER_AGENT, &self.user_agent).header(header::ACCEPT, ask.accept);

@@ -1,7 +1,8 @@
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
+use http::Method;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{
         counter::Counter,
         family::{Family, MetricConstructor},
@@ -12,15 +13,35 @@ use prometheus_client::{
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
-    code: String,
-    method: String,
-    host: String,
+    code: Code,
+    method: &'static str,
+    host: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Latency {
-    verb: String,
-    host: String,
+    verb: &'static str,
+    host: Arc<str>,
+}
+
+/// HTTP status, where there was an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Code(Option<u16>);
+
+impl EncodeLabelValue for Code {
+    fn encode(&self, out: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        match self.0 {
+            Some(code) => u64::from(code).encode(out),
+            None => "<error>".encode(out),
+        }
+    }
+}
+
+/// A method as a label: one of those that are ever sent.
+fn label(method: &Method) -> &'static str {
+    let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let labels = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    known.iter().position(|k| k == method).map_or("OTHER", |at| labels[at])
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +58,7 @@ const SECONDS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15
 /// Metrics of requests, under upstream's names (manager 10.1).
 #[derive(Debug, Clone)]
 pub struct ClientMetrics {
-    host: String,
+    host: Arc<str>,
     requests: Family<Request, Counter>,
     duration: Family<Latency, Histogram, Buckets>,
     waited: Family<Latency, Histogram, Buckets>,
@@ -80,7 +101,7 @@ impl ClientMetrics {
     /// Metrics that nobody scrapes.
     pub fn unregistered(host: &str) -> Self {
         Self {
-            host: host.to_owned(),
+            host: host.into(),
             requests: Family::default(),
             duration: Family::new_with_constructor(Buckets(&SECONDS)),
             waited: Family::new_with_constructor(Buckets(&SECONDS)),
@@ -89,18 +110,25 @@ impl ClientMetrics {
         }
     }
 
-    pub(crate) fn waited(&self, verb: &str, time: Duration) {
-        self.waited.get_or_create(&Latency { verb: verb.to_owned(), host: self.host.clone() }).observe(time.as_secs_f64());
+    pub(crate) fn waited(&self, method: &Method, time: Duration) {
+        self.waited.get_or_create(&self.latency(method)).observe(time.as_secs_f64());
     }
 
-    pub(crate) fn answered(&self, method: &str, code: Option<u16>, took: Duration) {
-        let code = code.map_or_else(|| "<error>".to_owned(), |c| c.to_string());
-        self.requests.get_or_create(&Request { code, method: method.to_owned(), host: self.host.clone() }).inc();
-        self.duration.get_or_create(&Latency { verb: method.to_owned(), host: self.host.clone() }).observe(took.as_secs_f64());
+    pub(crate) fn answered(&self, method: &Method, code: Option<u16>, took: Duration) {
+        self.requests.get_or_create(&self.request(method, code)).inc();
+        self.duration.get_or_create(&self.latency(method)).observe(took.as_secs_f64());
     }
 
-    pub(crate) fn retried(&self, method: &str, code: u16) {
-        self.retries.get_or_create(&Request { code: code.to_string(), method: method.to_owned(), host: self.host.clone() }).inc();
+    pub(crate) fn retried(&self, method: &Method, code: u16) {
+        self.retries.get_or_create(&self.request(method, Some(code))).inc();
+    }
+
+    fn request(&self, method: &Method, code: Option<u16>) -> Request {
+        Request { code: Code(code), method: label(method), host: self.host.clone() }
+    }
+
+    fn latency(&self, method: &Method) -> Latency {
+        Latency { verb: label(method), host: self.host.clone() }
     }
 
     pub(crate) fn event_dropped(&self) {

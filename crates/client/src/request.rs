@@ -1,10 +1,13 @@
 //! How a planned write looks on the wire.
 
+use std::{borrow::Cow, fmt::Display};
+
 use bytes::Bytes;
+use evenkeel_api::{Uid, Version};
 use evenkeel_plan::{PatchForm, Propagation, Target, Write};
 use http::Method;
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
@@ -42,36 +45,65 @@ impl<'w> Wire<'w> {
             Write::Replace { body, .. } => (JSON, bytes(body)),
             Write::Patch { body, form: PatchForm::Strategic, .. } => (STRATEGIC, bytes(body)),
             Write::Patch { body, form: PatchForm::Merge, .. } => (MERGE, bytes(body)),
-            Write::Delete { target, propagation, grace } => (JSON, bytes(&delete_options(target, *propagation, *grace))),
-            Write::DeleteCollection { propagation, .. } => {
-                (JSON, bytes(&json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation.as_str()})))
-            }
+            Write::Delete { target, propagation, grace } => (JSON, bytes(&DeleteOptions::of(Some(target), *propagation, *grace))),
+            Write::DeleteCollection { propagation, .. } => (JSON, bytes(&DeleteOptions::of(None, Some(*propagation), None))),
             Write::ConfirmOwner { .. } | Write::Look { .. } | Write::Count { .. } | Write::Discover => return None,
         })
     }
 }
 
 /// A name as a part of a path, or a value in a query. Some kinds take any text for a name.
-pub(crate) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:".contains(&b);
     if text.bytes().all(plain) {
-        return text.to_owned();
+        return text.into();
     }
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect::<String>().into()
 }
 
-fn delete_options(target: &Target, propagation: Option<Propagation>, grace: Option<u32>) -> Value {
-    let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": target.uid.to_string()}});
-    if let Some(version) = target.version {
-        options["preconditions"]["resourceVersion"] = version.to_string().into();
+/// `metav1.DeleteOptions`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeleteOptions<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preconditions: Option<Preconditions<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    propagation_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace_period_seconds: Option<u32>,
+}
+
+/// What an object must be for its deletion to go ahead.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Preconditions<'a> {
+    uid: Shown<&'a Uid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_version: Option<Shown<Version>>,
+}
+
+/// A value as the text that it is shown as.
+struct Shown<T>(T);
+
+impl<T: Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(&self.0)
     }
-    if let Some(propagation) = propagation {
-        options["propagationPolicy"] = propagation.as_str().into();
+}
+
+impl<'a> DeleteOptions<'a> {
+    fn of(target: Option<&'a Target>, propagation: Option<Propagation>, grace: Option<u32>) -> Self {
+        let guard = |target: &'a Target| Preconditions { uid: Shown(&target.uid), resource_version: target.version.map(Shown) };
+        Self {
+            api_version: "v1",
+            kind: "DeleteOptions",
+            preconditions: target.map(guard),
+            propagation_policy: propagation.map(Propagation::as_str),
+            grace_period_seconds: grace,
+        }
     }
-    if let Some(seconds) = grace {
-        options["gracePeriodSeconds"] = seconds.into();
-    }
-    options
 }
 
 fn bytes(value: &impl Serialize) -> Bytes {
@@ -122,7 +154,8 @@ impl Serialize for NamedMeta<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_api::{Key, PODS, Uid, Version};
+    use evenkeel_api::{Key, PODS};
+    use serde_json::json;
 
     fn body(write: &Write) -> Value {
         serde_json::from_slice(&Wire::of(write).body().unwrap().1).unwrap()

@@ -5,12 +5,12 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use evenkeel_api::Key;
 use evenkeel_cache::{Cache, Owner};
 use evenkeel_client::{Clock, Recorder, Writer};
-use evenkeel_plan::{ControlLoop, FailureKind, Next, Trigger};
+use evenkeel_plan::{ControlLoop, FailureKind, Next, Outcome, Trigger, Write};
 use evenkeel_queue::{Priority, Queue};
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tracing::{Instrument, debug, error, info_span};
+use tracing::{Instrument, debug, debug_span, error};
 
 use crate::metrics::PassMetrics;
 
@@ -88,7 +88,8 @@ impl<L: ControlLoop> Shell<L> {
     /// One pass and what follows from it. A panic costs this key a retry and nothing else (manager 4.12).
     async fn one(&self, key: &Key) {
         let about = self.control_loop.about();
-        let span = info_span!("pass", controller = about.name, %key);
+        // What is told of a pass names its object itself; the span is for those who want to know all.
+        let span = debug_span!("pass", controller = about.name, %key);
         let after = AssertUnwindSafe(self.pass(key).boxed()).catch_unwind().instrument(span).await.unwrap_or_else(|panic| {
             self.metrics.panicked();
             let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
@@ -123,14 +124,14 @@ impl<L: ControlLoop> Shell<L> {
         }
         let snap = self.control_loop.snapshot(&self.cache.read(), key);
         let plan = self.control_loop.plan(&snap, self.clock.now());
-        let outcome = self.writer.carry_out(&owner, &plan.steps).boxed().await;
+        let outcome = self.carry_out(&owner, &plan.steps).await;
         self.control_loop.remember(&snap, &plan, &outcome, self.clock.now());
         if let Some(fenced) = outcome.failures().find(|f| f.kind == FailureKind::Fenced) {
             // Not a failure of the object: it gets no event and no condition, and the next leader looks at it anew.
             return After::Failed(fenced.message.clone());
         }
         let report = self.control_loop.conclude(&snap, &plan, &outcome, self.clock.now());
-        let reported = self.writer.carry_out(&owner, &report.steps).boxed().await;
+        let reported = self.carry_out(&owner, &report.steps).await;
         report.events.into_iter().for_each(|event| self.recorder.record(event));
         if let Some(failure) = reported.first_failure() {
             return After::Failed(failure.message.clone());
@@ -141,5 +142,10 @@ impl<L: ControlLoop> Shell<L> {
             Next::Again => After::Again,
             Next::At(at) => After::Settled(Some(plan.wake_at.map_or(at, |other| at.min(other)))),
         }
+    }
+
+    /// Most passes write nothing, or nothing more.
+    async fn carry_out(&self, owner: &Owner, steps: &[Vec<Write>]) -> Outcome {
+        if steps.is_empty() { Outcome::default() } else { self.writer.carry_out(owner, steps).boxed().await }
     }
 }

@@ -57,14 +57,24 @@ fn pod(namespace: &str, number: usize) -> String {
     .to_string()
 }
 
-/// Sends `request(number)` for each number below `count` over so many connections; gives the time of each, sorted.
+/// What was sent, and how long it took.
+pub(super) struct Sent {
+    /// When the first request left: the connections were open then.
+    pub(super) start: Instant,
+    /// From then until the last answer.
+    pub(super) elapsed: Duration,
+    /// The time of each request, sorted.
+    pub(super) took: Vec<Duration>,
+}
+
+/// Sends `request(number)` for each number below `count` over so many connections.
 pub(super) async fn send_all(
     target: &Target,
     count: usize,
     connections: usize,
     request: impl Fn(usize) -> Request + Send + Sync + 'static,
-) -> Result<(Duration, Vec<Duration>), LoadError> {
-    let open = connections.max(1);
+) -> Result<Sent, LoadError> {
+    let open = connections.min(count).max(1);
     let mut connections = Vec::new();
     for _ in 0..open {
         connections.push(target.connect().await?);
@@ -89,13 +99,13 @@ pub(super) async fn send_all(
             }
         });
     }
-    let mut all = Vec::with_capacity(count);
+    let mut took = Vec::with_capacity(count);
     while let Some(done) = tasks.join_next().await {
-        all.extend(done.map_err(std::io::Error::other)??);
+        took.extend(done.map_err(std::io::Error::other)??);
     }
     let elapsed = start.elapsed();
-    all.sort_unstable();
-    Ok((elapsed, all))
+    took.sort_unstable();
+    Ok(Sent { start, elapsed, took })
 }
 
 /// A request that is about to be sent.
@@ -139,7 +149,7 @@ fn figures(load: &Load, elapsed: Duration, took: &[Duration]) -> Value {
 pub async fn create(load: &Load) -> Result<Value, LoadError> {
     let target = Target::new(&load.access)?;
     make_namespace(&mut target.connect().await?, &load.namespace).await?;
-    let (elapsed, took) = send_all(&target, load.pods, load.connections, creates(load)).await?;
+    let Sent { elapsed, took, .. } = send_all(&target, load.pods, load.connections, creates(load)).await?;
     Ok(figures(load, elapsed, &took))
 }
 
@@ -161,7 +171,7 @@ pub async fn touch(load: &Load) -> Result<Value, LoadError> {
         content_type: "application/strategic-merge-patch+json".to_owned(),
         body: status.clone(),
     };
-    let (elapsed, took) = send_all(&target, load.pods, load.connections, request).await?;
+    let Sent { elapsed, took, .. } = send_all(&target, load.pods, load.connections, request).await?;
     Ok(figures(load, elapsed, &took))
 }
 
@@ -192,7 +202,7 @@ pub async fn deliver(load: &Load, watchers: usize) -> Result<Value, LoadError> {
         });
     }
     let start = Instant::now();
-    let (elapsed, took) = send_all(&target, load.pods, load.connections, creates(load)).await?;
+    let Sent { elapsed, took, .. } = send_all(&target, load.pods, load.connections, creates(load)).await?;
     let all = async {
         let mut last = start;
         while let Some(done) = tasks.join_next().await {

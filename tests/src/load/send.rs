@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 
 use super::LoadError;
 use super::connection::{Connection, Target};
-use super::runs::{Request, checked, percentile, rounded_seconds, send_all};
+use super::runs::{Request, Sent, checked, percentile, rounded_seconds, send_all};
 use crate::transport::Access;
 
-/// Shortest and longest time between two looks at a list that is to become empty. A long list costs the server something, so the next look is
-/// when half of what is left should be gone, by the pace so far.
+/// Shortest and longest time between two looks at a list that is to become empty.
 const LOOKS: RangeInclusive<Duration> = Duration::from_millis(3)..=Duration::from_millis(1000);
+
+/// A look costs the server something, so there are so many while a time doubles itself: what is told is too long by one part of so many at
+/// most.
+const PARTS: u32 = 40;
 
 /// What stands for the number of a request in its path and body.
 const NUMBER: &str = "{n}";
@@ -123,9 +126,8 @@ pub async fn send(send: &Send) -> Result<Value, LoadError> {
     let requests = Requests::read(&text).map_err(|error| LoadError::File(format!("{}: {error}", send.requests.display())))?;
     let count = requests.count;
     let target = Target::new(&send.access)?;
-    let start = Instant::now();
     let requests = Arc::new(requests);
-    let (elapsed, took) = send_all(&target, count, send.connections, move |number| requests.get(number)).await?;
+    let Sent { start, elapsed, took } = send_all(&target, count, send.connections, move |number| requests.get(number)).await?;
     // A connection on which nothing is asked for long is closed by servers, so it is opened only now.
     let mut looks = target.connect().await?;
     for path in &send.until_empty {
@@ -140,8 +142,6 @@ pub async fn send(send: &Send) -> Result<Value, LoadError> {
 
 async fn until_empty(connection: &mut Connection, path: &str, start: Instant, patience: Duration) -> Result<(), LoadError> {
     let limited = format!("{path}?limit=1");
-    // When it was looked at first, and how many there were.
-    let mut first = None;
     loop {
         let answer = connection.ask("GET", &limited, "", b"").await?;
         checked(&answer, path)?;
@@ -151,28 +151,13 @@ async fn until_empty(connection: &mut Connection, path: &str, start: Instant, pa
         if start.elapsed() > patience {
             return Err(LoadError::Late(format!("{path} is not empty in time: {}", answer.start)));
         }
-        let left = 1 + remaining(&answer.start);
-        let (since, there) = *first.get_or_insert((Instant::now(), left));
-        let each = since.elapsed() / there.saturating_sub(left).max(1);
-        tokio::time::sleep((each.saturating_mul(left) / 2).clamp(*LOOKS.start(), *LOOKS.end())).await;
+        tokio::time::sleep((start.elapsed() / PARTS).clamp(*LOOKS.start(), *LOOKS.end())).await;
     }
-}
-
-/// How many objects follow the first page of a list, by the beginning of the answer.
-fn remaining(start: &str) -> u32 {
-    let number = start.split_once("\"remainingItemCount\":").map_or("", |(_, rest)| rest);
-    number.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_follows_a_page_is_read_of_its_beginning() {
-        assert_eq!(remaining(r#"{"kind":"PodList","metadata":{"continue":"x","remainingItemCount":499},"items":[{"#), 499);
-        assert_eq!(remaining(r#"{"kind":"PodList","metadata":{"resourceVersion":"7"},"items":[{"#), 0);
-    }
 
     #[test]
     fn a_line_stands_for_as_many_requests_as_it_says() {

@@ -14,6 +14,7 @@ use crate::{
     budget::{Budgets, NEW_LEADER},
     facts::Clock,
     plan::{Verdict, verdict},
+    work::key_of,
 };
 
 /// How long a new leader takes what it finds to belong to a batch that the one before was holding.
@@ -22,9 +23,11 @@ const INHERITS: SignedDuration = SignedDuration::from_secs(60);
 /// Whether a deletion may go on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Admission {
-    /// Within the budget, or released.
+    /// Within the budget.
     #[default]
     Granted,
+    /// Of a batch that was held and then released.
+    Released,
     /// Over the budget, and goes on. For the first one of a batch: what to tell.
     Over(Option<String>),
     /// Held until its batch is released. For the first one: what to tell.
@@ -165,7 +168,8 @@ impl Interlock {
             }
         };
         let now = (self.clock)();
-        let budget = self.budgets.of(&kind.group_resource());
+        let resource = kind.group_resource();
+        let budget = self.budgets.of(&resource);
         let mut state = self.state();
         if self.holds && state.leads_since.is_none() {
             // What the leader before was holding is not known yet; everything is looked at again once it is.
@@ -173,16 +177,16 @@ impl Interlock {
         }
         let new_leader = state.leads_since.is_some_and(|since| now.duration_since(since) < NEW_LEADER);
         let inherits = state.leads_since.is_some_and(|since| now.duration_since(since) < INHERITS);
-        let inherited = state.inherited.get(&kind.group_resource()).filter(|_| inherits).cloned();
+        let inherited = state.inherited.get(&resource).filter(|_| inherits).cloned();
         let State { kinds, numbers, .. } = &mut *state;
         let deletions = kinds.entry(kind).or_default();
         if let Some(batch) = deletions.held.iter().find(|b| b.keys.contains(&snap.key)) {
-            return if batch.released { Admission::Granted } else { Admission::Held(None) };
+            return if batch.released { Admission::Released } else { Admission::Held(None) };
         }
         if let Some((id, released)) = inherited {
             let first = deletions.join(&id, now, released, &snap.key);
             let told = || format!("still holding {id}; `evenkeel gc release {id}` lets it go");
-            return if released { Admission::Granted } else { Admission::Held(first.then(told)) };
+            return if released { Admission::Released } else { Admission::Held(first.then(told)) };
         }
         deletions.forget(now, budget.window);
         let count = stores.any(kind).map_or(0, |store| store.count());
@@ -197,9 +201,9 @@ impl Interlock {
             return Admission::Granted;
         }
         let mut id = || {
-            let number = numbers.entry(kind.group_resource()).or_default();
+            let number = numbers.entry(resource.clone()).or_default();
             *number += 1;
-            format!("{}-{number}", kind.group_resource())
+            format!("{resource}-{number}")
         };
         let why = |what: String| format!("{spent} {kind} collected, over the budget of {limit} within {:#}: {what}", budget.window);
         if self.holds {
@@ -216,8 +220,8 @@ impl Interlock {
         Admission::Over(text)
     }
 
-    /// An object was deleted, or its deletion failed.
-    pub(crate) fn spend(&self, kind: Kind, key: &Key, deleted: bool) {
+    /// An object was deleted, or its deletion failed; and what had been said of that.
+    pub(crate) fn spend(&self, kind: Kind, key: &Key, deleted: bool, admission: &Admission) {
         let now = (self.clock)();
         let mut state = self.state();
         let deletions = state.kinds.entry(kind).or_default();
@@ -225,9 +229,8 @@ impl Interlock {
         if !deleted {
             return;
         }
-        let of_batch = deletions.held.iter_mut().any(|b| b.keys.remove(key));
-        deletions.held.retain(|b| !b.keys.is_empty());
-        if !of_batch {
+        deletions.leave(key);
+        if *admission != Admission::Released {
             let second = now.as_second();
             deletions.spent += 1;
             match deletions.seconds.back_mut() {
@@ -239,17 +242,29 @@ impl Interlock {
 
     /// An object no longer has to be deleted.
     fn leave(&self, key: &Key) {
+        self.state().kinds.values_mut().for_each(|deletions| deletions.leave(key));
+    }
+
+    /// An object went, by whomever.
+    pub(crate) fn went(&self, kind: Kind, object: &Key) {
         let mut state = self.state();
-        for deletions in state.kinds.values_mut().filter(|d| !d.held.is_empty()) {
-            for batch in &mut deletions.held {
-                batch.keys.remove(key);
-            }
-            deletions.held.retain(|b| !b.keys.is_empty());
+        if let Some(deletions) = state.kinds.get_mut(kind).filter(|d| !d.held.is_empty()) {
+            deletions.leave(&key_of(kind, object));
         }
     }
 }
 
 impl Deletions {
+    /// Takes an object out of its batch.
+    fn leave(&mut self, key: &Key) {
+        if !self.held.is_empty() {
+            self.held.retain_mut(|batch| {
+                batch.keys.remove(key);
+                !batch.keys.is_empty()
+            });
+        }
+    }
+
     /// Adds to a batch; whether it is the first.
     fn join(&mut self, id: &str, now: Timestamp, released: bool, key: &Key) -> bool {
         if let Some(batch) = self.held.iter_mut().find(|b| b.id == id) {

@@ -101,6 +101,9 @@ impl ControlLoop for GarbageCollector {
     }
 
     fn triggers(&self, change: &Change, stores: &Stores) -> Vec<Trigger> {
+        if change.new_header().is_none() {
+            self.interlock.went(change.kind, &change.key);
+        }
         triggers::triggers(change, stores, &self.facts)
     }
 
@@ -130,7 +133,7 @@ impl ControlLoop for GarbageCollector {
         facts::learn(&self.facts, snap, plan, outcome, now);
         let answers = plan.writes().zip(outcome.steps.iter().flatten());
         for (write, done) in answers.filter(|(write, _)| matches!(write, Write::Delete { .. })) {
-            self.interlock.spend(write.kind(), &snap.key, matches!(done, Done::Written(_)));
+            self.interlock.spend(write.kind(), &snap.key, matches!(done, Done::Written(_)), &snap.admission);
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::standing::{kind_of, to};
 /// Most references that are followed in search of a ring. Longer rings hang, as all do upstream.
 const LONGEST: usize = 10_000;
 
+/// Dependents that are looked at to see without much ado that an owner goes on waiting.
+const FIRST: usize = 4;
+
 /// Whether a dependent still holds an owner that waits. One that waits itself, in the end for this owner, never would let go: in a ring nobody
 /// blocks anybody (garbage-collection A14; upstream hangs, A17.1).
 pub(crate) fn blocked(stores: &Stores, kind: Kind, owner: &Meta) -> bool {
@@ -17,6 +20,12 @@ pub(crate) fn blocked(stores: &Stores, kind: Kind, owner: &Meta) -> bool {
     let mut waited_for = None;
     blockers(stores, kind, owner)
         .any(|(_, dependent)| !waits(dependent) || !waited_for.get_or_insert_with(|| waiting_for(stores, owner)).contains(&dependent.uid))
+}
+
+/// Whether one of the first dependents holds an owner, and waits for nobody itself: no ring lets that owner go. More are not looked at, as this
+/// is asked for every owner of all that goes.
+pub(crate) fn surely_blocked(stores: &Stores, kind: Kind, owner: &Meta) -> bool {
+    blockers(stores, kind, owner).take(FIRST).any(|(_, dependent)| !waits(dependent))
 }
 
 /// Whether an object waits for its dependents. One that is held by `orphan` as well, which no server stores, lets them go first.

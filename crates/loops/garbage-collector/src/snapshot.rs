@@ -146,7 +146,9 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
     snap.owners = meta.owners.iter().map(|reference| standing::judge(stores, facts, meta, reference)).collect();
     judged(&mut snap, stores, facts, meta);
     if snap.owners.iter().any(Owner::leaves) {
-        snap.forms.insert(kind, form(stores, facts, kind));
+        if !snap.owners.iter().all(Owner::leaves) {
+            snap.forms.insert(kind, form(stores, facts, kind));
+        }
         snap.dependents = dependents(stores, kind, meta);
     }
     // A cache that has got there shows what was found, or what has come after it.

@@ -6,7 +6,7 @@ use evenkeel_plan::Trigger;
 
 use crate::{
     facts::{Facts, Identity},
-    ring::waits,
+    ring::{surely_blocked, waits},
     standing::{kind_of, means, stays},
     work::key_of,
 };
@@ -85,11 +85,12 @@ fn gone(change: &Change, old: Header<'_>, stores: &Stores, facts: &Facts, out: &
     out.extend(meta.owners.iter().filter(|r| r.block_owner_deletion).filter_map(|reference| waiting(stores, meta, reference)));
 }
 
-/// The owner that a reference names, if it waits for its dependents.
+/// The owner that a reference names, if it waits for its dependents. As long as one of them is sure to hold it nobody has to look: whatever
+/// that one does next is told of, too.
 fn waiting(stores: &Stores, meta: &Meta, reference: &OwnerReference) -> Option<Trigger> {
     let kind = kind_of(stores, reference)?;
     let namespace = if kind.namespaced { &*meta.namespace } else { "" };
     let owner = stores.any(kind)?.header(namespace, &reference.name)?;
-    let waits = *owner.uid() == reference.uid && owner.meta().is_some_and(waits);
+    let waits = *owner.uid() == reference.uid && owner.meta().is_some_and(|owner| waits(owner) && !surely_blocked(stores, kind, owner));
     waits.then(|| Trigger::now(key_of(kind, &Key::new(namespace, reference.name.clone()))))
 }

@@ -5,13 +5,19 @@ use evenkeel_cache::Stores;
 
 /// The key under which an object is worked on. No object's name has a slash.
 pub fn key_of(kind: Kind, object: &Key) -> Key {
-    Key::new(object.namespace.clone(), format!("{}/{}", kind.group_resource(), object.name))
+    let mut name = String::with_capacity(kind.plural.len() + kind.group.len() + object.name.len() + 2);
+    name.push_str(kind.plural);
+    if !kind.group.is_empty() {
+        name.push('.');
+        name.push_str(kind.group);
+    }
+    name.push('/');
+    name.push_str(&object.name);
+    Key::new(object.namespace.clone(), name)
 }
 
 /// The watched kind and the object that a key is about; `None`: its kind is watched no more.
 pub fn object_of(stores: &Stores, key: &Key) -> Option<(Kind, Key)> {
     let (resource, name) = key.name.split_once('/')?;
-    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
-    let kind = stores.kinds().map(|(kind, _)| kind).find(|kind| kind.plural == plural && kind.group == group)?;
-    Some((kind, Key::new(key.namespace.clone(), name)))
+    Some((stores.called(resource)?, Key::new(key.namespace.clone(), name)))
 }

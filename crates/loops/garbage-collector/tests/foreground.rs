@@ -433,3 +433,25 @@ fn a_held_owner_waits_for_a_look_at_most_a_minute() {
     let waited = world.now().duration_since(start.unwrap()).as_secs();
     assert_eq!((world.names(), waits(&world), waited), (vec!["c", "side"], false, 60));
 }
+
+/// garbage-collection A7: nobody looks at an owner again that the next dependent is sure to hold.
+#[test]
+fn an_owner_is_looked_at_when_the_last_that_holds_it_goes() {
+    let mut world = World::new();
+    world.create("ReplicaSet", "rs", &[]);
+    let names: Vec<String> = (0..50).map(|n| format!("p{n:02}")).collect();
+    for name in &names {
+        world.create("Secret", name, &[blocking("ReplicaSet", "rs")]);
+        world.hold("Secret", name, &["example.com/h"]);
+    }
+    world.run();
+    world.delete("ReplicaSet", "rs", Foreground);
+    world.run();
+    let before = world.passes;
+    for name in &names {
+        release(&mut world, "Secret", name);
+        world.run();
+    }
+    assert_eq!(world.names(), [""; 0]);
+    assert_eq!(world.passes - before, 1, "of the owner, after the last");
+}

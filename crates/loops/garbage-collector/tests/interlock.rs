@@ -198,3 +198,29 @@ fn a_release_outlives_the_leader_to_whom_it_was_said() {
     assert_eq!(left(&world, "a"), 0);
     assert!(told(&world, "CollectionHeld").is_empty());
 }
+
+/// Somebody else may delete what is held, too: nobody waits for its release any more.
+#[test]
+fn a_batch_ends_with_its_last_object_whoever_deletes_that() {
+    for released in [false, true] {
+        let (mut world, interlock) = world(&[("a", 12)], true);
+        interlock.lead(&[], &[]);
+        world.wait(300_000);
+        world.delete("Secret", "a", Background);
+        world.run();
+        assert_eq!(left(&world, "a"), 2);
+        if released {
+            // Of a batch that is on its way somebody else takes an object before the collector does.
+            world.meddle(|server, write| {
+                (write.verb() == "delete").then(|| server.delete(write.kind(), write.key(), Background, jiff::Timestamp::UNIX_EPOCH));
+                None
+            });
+            assert!(interlock.release(&["configmaps-1".to_owned()]));
+            world.list("ConfigMap");
+        } else {
+            ["a-10", "a-11"].into_iter().for_each(|name| world.delete("ConfigMap", name, Background));
+        }
+        world.run();
+        assert_eq!((left(&world, "a"), interlock.batches(), interlock.names().len()), (0, vec![], 0));
+    }
+}
