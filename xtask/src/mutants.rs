@@ -38,8 +38,8 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
     let _ = std::fs::remove_file(&file);
     let mut command = Command::new(tool);
     command.current_dir(workspace::root()).arg("mutants").arg("--output").arg(&out);
-    // Kept, so that only the first run builds what the crates depend on, and beside the usual one, so that nobody waits for the lock.
-    command.env("CARGO_TARGET_DIR", out.join("build")).envs(QUICK);
+    // No target folder is shared: copies of a package at two places are one to cargo, so jobs side by side would run each other's tests.
+    command.env_remove("CARGO_TARGET_DIR").envs(QUICK);
     // A mutant that hangs must not hold up the others; the loops' tests take a second or two.
     command.args(["--minimum-test-timeout=20", "--baseline=run"]);
     for package in PACKAGES {

@@ -7,7 +7,7 @@ use evenkeel_cache::Change;
 use evenkeel_namespace::DELAY;
 use evenkeel_plan::{ControlLoop, FailureKind, Next, Trigger, Verbs};
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{ALL, Thing, World, held, running};
 
@@ -370,6 +370,57 @@ fn a_phase_that_somebody_wrote_away_is_put_right_first() {
     world.round();
     assert_eq!(world.log[..2], ["put status", "discover"]);
     assert!(world.namespace.is_none());
+}
+
+/// garbage-collection C3.2: a mark that cannot be made is tried again, unless the namespace is gone.
+#[test]
+fn a_mark_that_fails_is_made_again() {
+    for (kind, next) in [
+        (FailureKind::Other, Next::Retry("put status: refused".to_owned())),
+        (FailureKind::Conflict, Next::Retry("put status: refused".to_owned())),
+        (FailureKind::NotFound, Next::OnChange),
+    ] {
+        let mut world = World::new(&[]);
+        world.namespace.as_mut().unwrap()["status"] = json!({"phase": "Active"});
+        world.fail.insert("put status".to_owned(), kind);
+        assert_eq!((world.round(), world.take_log()), (next, vec!["put status".to_owned()]));
+    }
+}
+
+/// What `evenkeel plan` says.
+#[test]
+fn only_what_is_being_deleted_is_explained() {
+    let mut world = World::new(&[]);
+    let explained = |world: &World| {
+        let snap = world.control_loop.snapshot(&world.stores(), &Key::new("", "x"));
+        let plan = world.control_loop.plan(&snap, world.now);
+        world.control_loop.explain(&snap, &plan)
+    };
+    let text = "being deleted: its pods go first, then all else, then the namespace";
+    assert_eq!(explained(&world).as_deref(), Some(text));
+    world.namespace.as_mut().unwrap()["metadata"].as_object_mut().unwrap().remove("deletionTimestamp");
+    assert_eq!(explained(&world), None);
+}
+
+/// garbage-collection C5: one word that is not as it should be is enough to tell all anew.
+#[test]
+fn conditions_that_say_something_else_are_written() {
+    let stuck = || Thing { finalizers: vec!["example.com/h"], ..thing() };
+    for (field, value) in [("reason", "Other"), ("message", "Other"), ("status", "Unknown"), ("type", "Other")] {
+        let mut world = World::new(&[("configmaps", "a", stuck())]);
+        world.round();
+        let told = world.namespace.as_ref().unwrap()["status"]["conditions"].clone();
+        world.namespace.as_mut().unwrap()["status"]["conditions"][2][field] = value.into();
+        world.take_log();
+        world.round();
+        assert!(world.log.contains(&"put status".to_owned()), "{field}");
+        let now = world.namespace.as_ref().unwrap()["status"]["conditions"].as_array().unwrap().clone();
+        let same = |a: &Value, b: &Value| ["type", "status", "reason", "message"].iter().all(|f| a[*f] == b[*f]);
+        assert!(told.as_array().unwrap().iter().all(|t| now.iter().any(|n| same(t, n))), "{field}: {now:?}");
+        world.take_log();
+        world.round();
+        assert!(!world.log.contains(&"put status".to_owned()), "{field}: once is enough");
+    }
 }
 
 /// garbage-collection C7.7: upstream deletes nothing at all then.

@@ -271,3 +271,36 @@ fn what_was_not_sent_was_not_tried() {
     assert_eq!(world.run(), [""; 0]);
     assert_eq!(world.attempts(), [("", Reason::Terminated, true); 0]);
 }
+
+/// What `evenkeel plan` and the metric `pod_gc…_total{reason}` say.
+#[test]
+fn reasons_have_the_words_of_upstream() {
+    let reasons = [Reason::Terminated, Reason::OutOfService, Reason::Orphaned, Reason::Unscheduled];
+    assert_eq!(reasons.map(Reason::as_str), ["terminated", "out-of-service", "orphaned", "unscheduled"]);
+    let world = World::new(1).with([
+        pod("a").phase("Failed"),
+        pod("b").phase("Failed"),
+        pod("c").phase("Failed"),
+        pod("d").terminating(30),
+        pod("e").node("n").phase("Running"),
+    ]);
+    assert_eq!(world.explained().as_deref(), Some("2 terminated, 1 unscheduled"));
+    assert_eq!(World::new(1).with([pod("a")]).explained(), None);
+}
+
+/// garbage-collection B1: the clock alone brings its one key back.
+#[test]
+fn a_new_leader_has_one_key_to_look_at_and_events_add_none() {
+    let world = World::new(0).with([pod("a").terminating(30)]);
+    let (all, after_an_event) = world.keys();
+    assert_eq!((all, after_an_event), (vec![evenkeel_api::Key::everything()], vec![]));
+}
+
+/// Where a mark fails the delete is not tried.
+#[test]
+fn what_was_skipped_was_not_tried() {
+    let mut world = World::new(1).with([pod("a").phase("Failed").created(1), pod("b").phase("Failed").created(2)]);
+    world.skip = true;
+    assert_eq!(world.run(), [""; 0]);
+    assert_eq!(world.attempts(), [("", Reason::Terminated, true); 0]);
+}

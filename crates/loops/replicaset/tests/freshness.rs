@@ -40,6 +40,7 @@ both! {
         let lp = SetLoop::<S>::default();
         let mut world = World::new().with::<S>(set("web").replicas(2));
         world.pass(&lp, "web");
+        assert!(world.pass(&lp, "web").behind.is_some());
         let released: Vec<_> = (0..3).flat_map(|_| world.deliver_next(1)).collect();
         assert_eq!(released, [owner(&lp, "web")]);
     }

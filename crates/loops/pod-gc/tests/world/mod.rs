@@ -6,8 +6,8 @@ use std::{
 };
 
 use evenkeel_api::{Key, Node, Object, Pod, Uid};
-use evenkeel_cache::Stores;
-use evenkeel_plan::{Answer, ControlLoop, Done, Failure, FailureKind, Next, Outcome, Write};
+use evenkeel_cache::{Change, Stores};
+use evenkeel_plan::{Answer, ControlLoop, Done, Failure, FailureKind, Next, Outcome, Trigger, Write};
 use evenkeel_pod_gc::{PERIOD, PodGcLoop, Reason};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -88,6 +88,8 @@ pub struct World {
     pub fail: Option<&'static str>,
     /// We lead no longer.
     pub fenced: bool,
+    /// Something before it failed, so nothing is sent.
+    pub skip: bool,
     /// Bodies of all patches.
     pub patches: Vec<Value>,
     now: Timestamp,
@@ -110,6 +112,7 @@ impl World {
             replaced: BTreeSet::new(),
             fail: None,
             fenced: false,
+            skip: false,
             patches: Vec::new(),
             now: start(),
             control_loop: PodGcLoop::new(threshold).with_observer(observer),
@@ -146,6 +149,20 @@ impl World {
         Stores::default().with(pods).with(nodes)
     }
 
+    /// What the loop says about a first pass.
+    pub fn explained(&self) -> Option<String> {
+        let snap = self.control_loop.snapshot(&self.stores(), &Key::everything());
+        self.control_loop.explain(&snap, &self.control_loop.plan(&snap, self.now))
+    }
+
+    /// What a new leader looks at, and what a change of the first pod adds.
+    pub fn keys(&self) -> (Vec<Key>, Vec<Key>) {
+        let stores = self.stores();
+        let change = Change::new(None, stores.of::<Pod>().iter().next().cloned());
+        let keys = |triggers: Vec<Trigger>| triggers.into_iter().map(|trigger| trigger.key).collect();
+        (keys(self.control_loop.all(&stores)), keys(self.control_loop.triggers(&change, &stores)))
+    }
+
     /// One run: passes until the loop wants to wait. Tells the requests in order.
     pub fn run(&mut self) -> Vec<String> {
         let mut log = Vec::new();
@@ -176,6 +193,9 @@ impl World {
         let fail = |kind: FailureKind, message: &str| Done::Failed(Failure { kind, message: message.to_owned() });
         if self.fenced {
             return fail(FailureKind::Fenced, "not sent");
+        }
+        if self.skip {
+            return Done::Skipped;
         }
         let line = match write {
             Write::Look { .. } => format!("get {name}"),
