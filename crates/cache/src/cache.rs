@@ -263,9 +263,13 @@ impl Cache {
         Ok(Ingested { changes: count, released })
     }
 
-    /// Remembers a write of ours: the owner does not look again before the cache shows it.
+    /// Remembers a write of ours: the owner does not look again before the cache shows it. What it shows already is not waited for: the event
+    /// may have been quicker than the answer, and a restored server may take back what it said.
     pub fn wrote(&self, owner: &Owner, wait: Wait) {
-        self.freshness().add(owner, wait);
+        let stores = self.read();
+        if !wait.covered(&stores) {
+            self.freshness().add(owner, wait);
+        }
     }
 
     /// What the owner's next look would miss; `None` when the cache shows all its writes.

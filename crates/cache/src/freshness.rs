@@ -94,7 +94,7 @@ pub(crate) struct News<'n> {
     pub(crate) kind: Kind,
     /// Namespace and name of everything that changed.
     pub(crate) changed: &'n [Key],
-    /// Versions that were waited for may never come again: the server was restored from a backup.
+    /// What was waited for may never come: the server was restored from a backup, and has given out no such version, or not deleted that.
     pub(crate) back: bool,
 }
 
@@ -132,7 +132,7 @@ impl Freshness {
     /// Owners that wanted to look and for whom, after the news, nothing is missing any more.
     pub(crate) fn released(&mut self, news: &News<'_>, stores: &Stores) -> Vec<Owner> {
         let told = self.told(news, stores);
-        let dropped = |wait: &Wait| wait.covered(stores) || (news.back && matches!(wait, Wait::Reached { kind, .. } if *kind == news.kind));
+        let dropped = |wait: &Wait| wait.covered(stores) || (news.back && wait.kind() == news.kind);
         told.into_iter().filter(|owner| self.drop_waits(owner, dropped)).collect()
     }
 
@@ -142,7 +142,8 @@ impl Freshness {
         let at = stores.any(news.kind).map(|s| s.version()).unwrap_or_default();
         let reached = ends.reached.iter().take_while(|(version, _)| news.back || *version <= at).map(|(_, owner)| owner);
         let gone = news.changed.iter().flat_map(|key| ends.gone_by(key));
-        reached.chain(gone).cloned().collect()
+        let undone = ends.gone.iter().filter(|_| news.back).map(|(_, owner)| owner);
+        reached.chain(gone).chain(undone).cloned().collect()
     }
 
     pub(crate) fn forget(&mut self, owner: &Owner) {
@@ -224,6 +225,17 @@ mod tests {
     fn a_server_that_went_back_ends_every_wait_for_its_versions() {
         let mut freshness = Freshness::default();
         freshness.add(&owner(1), Wait::Reached { kind: &PODS, version: Version(900) });
+        let stores = Stores::default().with([pod("a", 5)]);
+        assert!(freshness.behind(&owner(1), &stores).is_some());
+        assert_eq!(freshness.released(&News { kind: &PODS, changed: &[], back: false }, &stores), []);
+        assert_eq!(freshness.released(&News { kind: &PODS, changed: &[], back: true }, &stores), [owner(1)]);
+    }
+
+    /// The same: what it was seen to delete may be there again, in the same life.
+    #[test]
+    fn a_server_that_went_back_ends_every_wait_for_its_deletions() {
+        let mut freshness = Freshness::default();
+        freshness.add(&owner(1), Wait::Gone { kind: &PODS, key: Key::new("n", "a"), uid: Uid::new("a") });
         let stores = Stores::default().with([pod("a", 5)]);
         assert!(freshness.behind(&owner(1), &stores).is_some());
         assert_eq!(freshness.released(&News { kind: &PODS, changed: &[], back: false }, &stores), []);

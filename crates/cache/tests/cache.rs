@@ -315,3 +315,14 @@ proptest! {
         }
     }
 }
+
+/// reliability F8: an event that is quicker than the answer leaves nothing behind that a restored server could bring back.
+#[test]
+fn what_is_shown_already_is_not_waited_for_even_when_it_comes_back() {
+    let cache = Cache::new();
+    cache.ingest(list(10, vec![pod("x", "1", 1)])).unwrap();
+    cache.ingest(Entry::Delete(pod("x", "1", 11))).unwrap();
+    cache.wrote(&owner("a"), Wait::Gone { kind: &PODS, key: Key::new("n", "x"), uid: Uid::new("1") });
+    cache.ingest(Entry::Put(pod("x", "1", 12))).unwrap();
+    assert!(cache.behind(&owner("a")).is_none());
+}

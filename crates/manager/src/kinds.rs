@@ -11,7 +11,7 @@ use evenkeel_api::Kind;
 use evenkeel_cache::{Cache, Change, Mapping};
 use evenkeel_client::Api;
 use evenkeel_plan::{Discovered, Verbs};
-use evenkeel_watch::{Driver, Feed, ListWatch, Stop};
+use evenkeel_watch::{Driver, Feed, ListWatch, Stop, run_audited};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use tokio::{
     sync::{Notify, watch},
@@ -247,8 +247,8 @@ impl Kinds {
         let driver: Arc<dyn Driver> = Arc::new(ListWatch::headers(self.feed.clone(), kind));
         driver.register(&self.cache);
         let (stop, stopped) = watch::channel(false);
-        let (running, cache) = (driver.clone(), self.cache.clone());
-        Running { driver, stop, task: tokio::spawn(async move { running.run(cache, stopped).await }) }
+        let task = tokio::spawn(run_audited(driver.clone(), self.feed.clone(), self.cache.clone(), stopped));
+        Running { driver, stop, task }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use evenkeel_client::Fence;
 use evenkeel_election::{Handle, State};
 use evenkeel_serve::process;
-use evenkeel_watch::{Driver, wait_current, wait_synced};
+use evenkeel_watch::{Driver, run_audited, wait_current, wait_synced};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -71,7 +71,7 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
     let Campaign { handle, elector, events } =
         election::set_up(&options, &world, around.steady(), &mut registry).map_err(RunError::Election)?;
     let leading = watch::Sender::new(false);
-    let Wiring { cache, drivers, audits, loops, kinds, reporter, senders } =
+    let Wiring { cache, feed, drivers, loops, kinds, reporter, senders } =
         wire(&options, &world, fence_of(&handle), leading.subscribe(), &mut registry, &around);
     let running = RunningControllers::register(&mut registry);
     let pages = pages::open(&options, &handle, &cache, &drivers, &loops, registry).await.map_err(RunError::Pages)?;
@@ -80,8 +80,7 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
     let (end, ended) = watch::channel(false);
     let mut background = JoinSet::new();
     for driver in &drivers {
-        let (driver, cache, ended) = (driver.clone(), cache.clone(), ended.clone());
-        background.spawn(async move { Driver::run(&*driver, cache, ended).await });
+        background.spawn(run_audited(driver.clone(), feed.clone(), cache.clone(), ended.clone()));
     }
     if let Some(kinds) = kinds {
         background.spawn(kinds.run(ended.clone()));
@@ -89,9 +88,6 @@ pub async fn run_around(options: Options, world: World, mut stop: watch::Receive
     if let Some(reporter) = reporter {
         background.spawn(reporter.run(handle.state(), ended.clone()));
     }
-    // A standby's cache is audited as a leader's is: it must be right in the moment in which the standby leads. One list of metadata per kind
-    // every ten minutes is what that costs the server.
-    audits.into_iter().for_each(|audit| drop(background.spawn(audit(ended.clone()))));
     senders.into_iter().chain([events]).for_each(|sender| drop(background.spawn(sender)));
     let elector = tokio::spawn(elector);
 

@@ -12,7 +12,7 @@ use evenkeel_plan::{About, ControlLoop, Trigger};
 use evenkeel_pod_gc::PodGcLoop;
 use evenkeel_queue::{Priority, Queue, QueueMetrics, QueueOptions};
 use evenkeel_replicaset::{ReplicaSetLoop, ReplicationControllerLoop};
-use evenkeel_watch::{Audit, Driver, Feed, ListWatch, Metrics as WatchMetrics, Stop};
+use evenkeel_watch::{Driver, Feed, ListWatch, Metrics as WatchMetrics};
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -65,9 +65,8 @@ fn queue_all(all: &All, queue: &Queue<Key>, cache: &Cache) {
 /// Cache, drivers and loops of one manager.
 pub(crate) struct Wiring {
     pub(crate) cache: Arc<Cache>,
+    pub(crate) feed: Feed,
     pub(crate) drivers: Vec<Arc<dyn Driver>>,
-    /// Compares every kind with the server, slowly.
-    pub(crate) audits: Vec<RunAudit>,
     pub(crate) loops: Vec<Wired>,
     /// Follows what the server serves, where a loop works on all of it.
     pub(crate) kinds: Option<Kinds>,
@@ -182,13 +181,7 @@ pub(crate) fn wire(
             }
         }
     });
-    let (drivers, audits): (Vec<_>, Vec<_>) = kinds_read(loops.iter().map(|l| l.about))
-        .map(|read| {
-            let driver = (read.driver)(&feed);
-            let audit = (read.audit)(&feed, driver.clone(), cache.clone());
-            (driver, audit)
-        })
-        .unzip();
+    let drivers: Vec<_> = kinds_read(loops.iter().map(|l| l.about)).map(|read| (read.driver)(&feed)).collect();
     drivers.iter().for_each(|d| d.register(&cache));
     let (mut kinds, mut reporter) = (None, None);
     if let Some((wired, interlock)) = collector {
@@ -203,7 +196,7 @@ pub(crate) fn wire(
         reporter = Some(Reporter::new(interlock, notes, common.registry, again()));
         loops.push(wired);
     }
-    Wiring { cache, drivers, audits, loops, kinds, reporter, senders }
+    Wiring { cache, feed, drivers, loops, kinds, reporter, senders }
 }
 
 /// The clock that tells a loop how old its facts are.
@@ -212,27 +205,16 @@ pub(crate) fn time_of(world: &World) -> evenkeel_garbage_collector::Clock {
     Arc::new(move || clock.now())
 }
 
-/// Runs one kind's audit until it is told to stop.
-pub(crate) type RunAudit = Box<dyn FnOnce(Stop) -> BoxFuture<'static, ()> + Send>;
-
-/// How one kind comes into the cache and is held against the server.
+/// How one kind comes into the cache.
 pub(crate) struct Read {
     kind: Kind,
     pub(crate) driver: fn(&Feed) -> Arc<dyn Driver>,
-    audit: fn(&Feed, Arc<dyn Driver>, Arc<Cache>) -> RunAudit,
 }
 
 /// Every kind that some loop may read: one list and watch per kind in the whole process.
 fn all_kinds() -> [Read; 6] {
     fn read<T: Object + Cached>() -> Read {
-        Read {
-            kind: T::resource(),
-            driver: |feed| Arc::new(ListWatch::<T>::new(feed.clone())),
-            audit: |feed, driver, cache| {
-                let audit = Audit::<T>::new(feed.clone(), driver);
-                Box::new(move |stop| Box::pin(async move { audit.run(cache, stop).await }))
-            },
-        }
+        Read { kind: T::resource(), driver: |feed| Arc::new(ListWatch::<T>::new(feed.clone())) }
     }
     [read::<Deployment>(), read::<ReplicaSet>(), read::<ReplicationController>(), read::<Pod>(), read::<Node>(), read::<Namespace>()]
 }

@@ -1,14 +1,12 @@
 use std::{
     collections::{BTreeMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
-    marker::PhantomData,
     sync::Arc,
     time::Duration,
 };
 
-use evenkeel_api::{DecodeError, Key, Kind, Labels, Meta, Object, Uid, Version};
-use evenkeel_cache::{Cache, Cached, Stores};
-use serde::Deserialize;
+use evenkeel_api::{Key, Kind, Partial, Uid, Version, Watched};
+use evenkeel_cache::{Cache, Header, Stores};
 use tokio::time::Instant;
 use tracing::{debug, error, info};
 
@@ -28,16 +26,17 @@ const SUSPECTS: usize = 10_000;
 /// Keys that are named in the log.
 const NAMED: usize = 5;
 
-/// Slow anti-entropy of one kind (reliability D-6): compares name, uid and version of every object with a consistent list of metadata.
+/// Slow anti-entropy of one kind (reliability D-6): compares name, uid and version of every object with a consistent list of metadata. Of
+/// objects that nobody owns, holds or deletes no version is kept: of these it is compared that they are such.
 ///
 /// Nothing should ever be found: a difference is a bug of the server, of the way, or ours. It is counted, logged, and mended by a new list.
 /// Only what two lists in a row show is believed, since objects come and go while they are read.
-pub struct Audit<T> {
+pub struct Audit {
     feed: Feed,
     metrics: KindMetrics,
     driver: Arc<dyn Driver>,
     every: Duration,
-    kind: PhantomData<fn() -> T>,
+    kind: Kind,
 }
 
 /// What one comparison found.
@@ -51,11 +50,11 @@ pub struct AuditReport {
     pub differences: Vec<Key>,
 }
 
-impl<T: Object + Cached> Audit<T> {
+impl Audit {
     /// An audit of the kind that `driver` feeds, every 10 minutes.
     pub fn new(feed: Feed, driver: Arc<dyn Driver>) -> Self {
-        let metrics = feed.metrics.of(T::resource());
-        Self { feed, metrics, driver, every: EVERY, kind: PhantomData }
+        let kind = driver.kind();
+        Self { metrics: feed.metrics.of(kind), feed, driver, every: EVERY, kind }
     }
 
     /// Another pace.
@@ -70,7 +69,7 @@ impl<T: Object + Cached> Audit<T> {
                 let jitter = self.feed.draw(0..1_000);
                 tokio::time::sleep(self.every + self.every / 4 * u32::try_from(jitter).unwrap_or(0) / 1_000).await;
                 if let Err(e) = self.once(&cache).await {
-                    info!(kind = %T::resource(), %e, "audit put off");
+                    info!(kind = %self.kind, %e, "audit put off");
                 }
             }
         })
@@ -79,10 +78,10 @@ impl<T: Object + Cached> Audit<T> {
 
     /// Compares once; a difference asks the driver for a new list.
     pub async fn once(&self, cache: &Cache) -> Result<AuditReport, WatchError> {
-        if !cache.read().any(T::resource()).is_some_and(|s| s.synced()) {
+        if !cache.read().any(self.kind).is_some_and(|s| s.synced()) {
             return Ok(AuditReport::default());
         }
-        let seen = version::<T>(&cache.read());
+        let seen = self.version(&cache.read());
         let (mut report, mut found) = self.compare(cache).await?;
         if report.version < seen {
             // The driver knows what to do about a server that went back in time; it may not have noticed yet.
@@ -97,10 +96,10 @@ impl<T: Object + Cached> Audit<T> {
         self.metrics.audits.inc();
         report.differences = found.into_keys().collect();
         if report.differences.is_empty() {
-            debug!(kind = %T::resource(), version = %report.version, objects = report.objects, "audit: no difference");
+            debug!(kind = %self.kind, version = %report.version, objects = report.objects, "audit: no difference");
         } else {
             self.metrics.differences.inc_by(report.differences.len() as u64);
-            error!(kind = %T::resource(), version = %report.version, differences = report.differences.len(),
+            error!(kind = %self.kind, version = %report.version, differences = report.differences.len(),
                 some = ?&report.differences[..report.differences.len().min(NAMED)], "the store differs from the server; listing again");
             self.driver.refill();
         }
@@ -114,48 +113,51 @@ impl<T: Object + Cached> Audit<T> {
         }
         .map_err(|broken| broken.error)?;
         let since = Instant::now();
-        while version::<T>(&cache.read()) < list.version && since.elapsed() < CATCH_UP {
+        while self.version(&cache.read()) < list.version && since.elapsed() < CATCH_UP {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         let stores = cache.read();
         let mut found = BTreeMap::new();
-        for (key, (uid, version)) in std::mem::take(&mut list.suspects) {
-            match stores.any(T::resource()).and_then(|s| s.header(&key.namespace, &key.name)).and_then(|h| h.meta()) {
-                None => {
-                    found.insert(key, Difference::Missing(uid));
-                }
-                Some(known) if known.uid == uid && known.version == version || known.version > list.version => {}
-                Some(_) => {
-                    found.insert(key, Difference::Other(uid, version));
-                }
+        // A kind that is served no more is not compared.
+        let Some(store) = stores.any(self.kind) else { return Ok((AuditReport::default(), found)) };
+        let newer = |known: Header<'_>| known.meta().is_some_and(|meta| meta.version > list.version);
+        for (key, listed) in std::mem::take(&mut list.suspects) {
+            match store.header(&key.namespace, &key.name) {
+                None => drop(found.insert(key, Difference::Missing(listed.uid().clone()))),
+                Some(known) if agrees(known, &listed) || newer(known) => {}
+                Some(_) => drop(found.insert(key, Difference::Other(listed.uid().clone(), listed.version()))),
             }
         }
-        for known in stores.of::<T>().iter().map(|o| o.meta()).filter(|m| m.version <= list.version) {
-            if !list.seen.contains(&fingerprint(&known.namespace, &known.name)) && found.len() < SUSPECTS {
-                found.insert(known.key(), Difference::TooMuch(known.uid.clone()));
+        for key in store.keys().into_iter().filter(|key| !list.seen.contains(&fingerprint(key))) {
+            let known = store.header(&key.namespace, &key.name).filter(|known| !newer(*known));
+            if let Some(known) = known.filter(|_| found.len() < SUSPECTS) {
+                found.insert(key, Difference::TooMuch(known.uid().clone()));
             }
         }
         Ok((AuditReport { version: list.version, objects: list.seen.len(), differences: Vec::new() }, found))
+    }
+
+    fn version(&self, stores: &Stores) -> Version {
+        stores.any(self.kind).map(|s| s.version()).unwrap_or_default()
     }
 
     /// Reads a consistent list. Of objects that agree with the store at once only a fingerprint is kept.
     async fn list(&self, cache: &Cache, limit: Option<usize>) -> Result<Listed, Broken> {
         let wire = Json { metadata_only: true, ..Json::default() };
         let mut list = Listed { version: Version::default(), seen: HashSet::new(), suspects: BTreeMap::new() };
-        list.version = pages::list::<Header<T>>(&self.feed.client, T::resource(), &wire, None, limit, |item| {
+        list.version = pages::list::<Partial>(&self.feed.client, self.kind, &wire, None, limit, |item| {
             if list.seen.len() >= bounds::LISTED {
                 return Err(Malformed(format!("more than {} objects in one list", bounds::LISTED)));
             }
             match item {
-                Item::Bad(bad) => {
-                    list.seen.extend(bad.key.map(|key| fingerprint(&key.namespace, &key.name)));
-                }
-                Item::Good(Header(meta, _)) => {
-                    list.seen.insert(fingerprint(&meta.namespace, &meta.name));
+                Item::Bad(bad) => list.seen.extend(bad.key.as_ref().map(fingerprint)),
+                Item::Good(listed) => {
+                    let key = listed.key();
+                    list.seen.insert(fingerprint(&key));
                     let stores = cache.read();
-                    let known = stores.any(T::resource()).and_then(|s| s.header(&meta.namespace, &meta.name)).and_then(|h| h.meta());
-                    if known.is_none_or(|k| k.uid != meta.uid || k.version != meta.version) && list.suspects.len() < SUSPECTS {
-                        list.suspects.insert(meta.key(), (meta.uid, meta.version));
+                    let known = stores.any(self.kind).and_then(|s| s.header(&key.namespace, &key.name));
+                    if !known.is_some_and(|known| agrees(known, &listed)) && list.suspects.len() < SUSPECTS {
+                        list.suspects.insert(key, listed);
                     }
                 }
             }
@@ -166,10 +168,19 @@ impl<T: Object + Cached> Audit<T> {
     }
 }
 
+/// Brings one kind into the cache, and compares it with the server now and then, until `stop`.
+///
+/// A standby's cache is audited as a leader's is: it must be right in the moment in which the standby leads. One list of metadata per kind
+/// every ten minutes is what that costs the server.
+pub async fn run_audited(driver: Arc<dyn Driver>, feed: Feed, cache: Arc<Cache>, stop: Stop) {
+    let audit = Audit::new(feed, driver.clone());
+    tokio::join!(driver.run(cache.clone(), stop.clone()), audit.run(cache, stop));
+}
+
 struct Listed {
     version: Version,
     seen: HashSet<u64>,
-    suspects: BTreeMap<Key, (Uid, Version)>,
+    suspects: BTreeMap<Key, Partial>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -182,59 +193,17 @@ enum Difference {
     TooMuch(Uid),
 }
 
-fn version<T: Object>(stores: &Stores) -> Version {
-    stores.any(T::resource()).map(|s| s.version()).unwrap_or_default()
+/// Whether the store has an object as the list does.
+fn agrees(known: Header<'_>, listed: &Partial) -> bool {
+    match (known, listed) {
+        (Header::Plain(uid), Partial::Plain { uid: listed, .. }) => uid == listed,
+        (Header::Plain(_), Partial::Full(_)) => false,
+        (Header::Full(meta), listed) => (&meta.uid, meta.version) == (listed.uid(), listed.version()),
+    }
 }
 
-fn fingerprint(namespace: &str, name: &str) -> u64 {
+fn fingerprint(key: &Key) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (namespace, name).hash(&mut hasher);
+    (&*key.namespace, &*key.name).hash(&mut hasher);
     hasher.finish()
-}
-
-/// Any object of `T`'s kind by its header alone.
-struct Header<T>(Meta, PhantomData<fn() -> T>);
-
-#[derive(Deserialize)]
-struct HeaderWire {
-    metadata: HeaderMeta,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct HeaderMeta {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-}
-
-impl<T: Object> Object for Header<T> {
-    fn resource() -> Kind {
-        T::resource()
-    }
-
-    fn meta(&self) -> &Meta {
-        &self.0
-    }
-
-    fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let meta = serde_json::from_slice::<HeaderWire>(json)?.metadata;
-        let given = |text: Option<String>, name| text.filter(|t| !t.is_empty()).ok_or(DecodeError::Missing(name));
-        Ok(Self(
-            Meta {
-                namespace: meta.namespace.unwrap_or_default().into(),
-                name: given(meta.name, "name")?.into(),
-                uid: Uid::new(&given(meta.uid, "uid")?),
-                version: Version::parse(&meta.resource_version.unwrap_or_default()).ok_or(DecodeError::Missing("resourceVersion"))?,
-                generation: 0,
-                created: None,
-                deleting: None,
-                labels: Arc::new(Labels::default()),
-                owners: Arc::default(),
-                finalizers: Arc::default(),
-            },
-            PhantomData,
-        ))
-    }
 }

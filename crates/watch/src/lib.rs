@@ -27,7 +27,7 @@ mod synced;
 mod transport;
 mod wire;
 
-pub use audit::{Audit, AuditReport};
+pub use audit::{Audit, AuditReport, run_audited};
 pub use backoff::Backoff;
 pub use current::wait_current;
 pub use driver::{Chance, Driver, Feed, Released, Stop, Trouble};

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evenkeel_api::{Key, Pod};
-use evenkeel_watch::{Audit, AuditReport, WatchError};
+use evenkeel_api::Key;
+use evenkeel_watch::{Audit, AuditReport, ListWatch, WatchError};
 use serde_json::json;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     rig::Rig,
 };
 
-fn audit(rig: &Rig) -> Audit<Pod> {
+fn audit(rig: &Rig) -> Audit {
     Audit::new(rig.feed.clone(), rig.driver.clone())
 }
 
@@ -58,6 +58,44 @@ async fn what_no_watch_told_of_is_found_counted_and_mended() {
     assert_eq!(rig.metrics().differences.get(), 4);
     rig.agrees_within(Duration::from_millis(100)).await;
     assert!(audit(&rig).once(&rig.cache).await.unwrap().differences.is_empty());
+}
+
+/// The same for a kind of which headers alone are kept: of most objects no version is known, so it is compared whether they are such.
+#[tokio::test(start_paused = true)]
+async fn kinds_that_are_kept_by_their_headers_are_compared_too() {
+    let fake = Fake::new();
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "o"}]);
+    let plain = |name: &str, uid: &str| json!({"metadata": {"name": name, "namespace": "ns", "uid": uid}});
+    let owned = |name: &str| json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "ownerReferences": owner}});
+    for name in ["adopted", "gone", "labelled", "same", "twice"] {
+        fake.put(PODS, plain(name, name));
+    }
+    for name in ["edited", "lost", "orphaned", "owned"] {
+        fake.put(PODS, owned(name));
+    }
+    let rig = Rig::with(&fake, |feed| Arc::new(ListWatch::headers(feed, &evenkeel_api::PODS))).synced().await;
+    assert!(audit(&rig).once(&rig.cache).await.unwrap().differences.is_empty());
+    fake.put_unheard(PODS, owned("adopted"));
+    fake.delete_unheard(PODS, "gone");
+    fake.put_unheard(PODS, json!({"metadata": {"name": "labelled", "namespace": "ns", "uid": "labelled", "labels": {"a": "b"}}}));
+    fake.delete_unheard(PODS, "twice");
+    fake.put_unheard(PODS, plain("twice", "second-life"));
+    let mut edited = owned("edited");
+    edited["metadata"]["finalizers"] = json!(["example.com/h"]);
+    fake.put_unheard(PODS, edited);
+    fake.delete_unheard(PODS, "lost");
+    fake.put_unheard(PODS, plain("orphaned", "orphaned"));
+    fake.put_unheard(PODS, plain("new", "new"));
+    fake.bookmark();
+    rig.settled().await;
+    let report = audit(&rig).once(&rig.cache).await.unwrap();
+    assert_eq!(keys(&report), ["ns/adopted", "ns/edited", "ns/gone", "ns/lost", "ns/new", "ns/orphaned", "ns/twice"]);
+    rig.settled().await;
+    assert!(audit(&rig).once(&rig.cache).await.unwrap().differences.is_empty(), "a new list has mended it");
+    assert_eq!((report.objects, rig.metrics().differences.get()), (8, 7));
+    // What is served no more is not compared.
+    rig.cache.unregister(&evenkeel_api::PODS);
+    assert_eq!(audit(&rig).once(&rig.cache).await.unwrap(), AuditReport::default());
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,6 +71,7 @@ async fn a_server_that_stays_in_the_past_is_believed_in_the_end_and_nobody_waits
     let rig = Rig::pods(&fake).synced().await;
     let owner = Owner { controller: "replicaset-controller", key: Key::new("ns", "web") };
     rig.cache.wrote(&owner, Wait::Reached { kind: &POD_KIND, version: Version(fake.version() + 10) });
+    assert!(rig.cache.behind(&owner).is_some());
     tokio::time::sleep(Duration::from_secs(5)).await;
     rig.heard();
     let since = Instant::now();

@@ -344,6 +344,7 @@ async fn owners_are_told_when_the_cache_shows_their_writes() {
     let owner = |name: &str| Owner { controller: "replicaset-controller", key: Key::new("ns", name) };
     rig.cache.wrote(&owner("web"), Wait::Reached { kind: &POD_KIND, version: Version(fake.version() + 1) });
     rig.cache.wrote(&owner("idle"), Wait::Reached { kind: &POD_KIND, version: Version(fake.version() + 50) });
+    assert!(["web", "idle"].iter().all(|name| rig.cache.behind(&owner(name)).is_some()), "both want to look");
     assert!(rig.released.lock().unwrap().is_empty());
     fake.pod("b", "2");
     rig.settled().await;

@@ -83,7 +83,7 @@ struct State {
     objects: BTreeMap<String, BTreeMap<(String, String), Value>>,
     history: Vec<(u64, String, Value)>,
     compacted: u64,
-    watchers: Vec<(String, mpsc::UnboundedSender<Chunk>)>,
+    watchers: Vec<Watcher>,
     script: BTreeMap<On, VecDeque<Reply>>,
     asked: Vec<Asked>,
     streaming: Streaming,
@@ -209,13 +209,13 @@ impl Fake {
     pub fn bookmark(&self) {
         let mut state = self.state();
         let version = state.version;
-        state.watchers.retain(|(path, to)| to.unbounded_send(data(line(&bookmark(path, version, false)))).is_ok());
+        state.watchers.retain(|watcher| watcher.tell(&bookmark(&watcher.path, version, false)));
     }
 
     /// Raw bytes to every open watch.
     pub fn send(&self, text: impl Into<Bytes>) {
         let text = text.into();
-        self.state().watchers.retain(|(_, to)| to.unbounded_send(data(text.clone())).is_ok());
+        self.state().watchers.retain(|watcher| watcher.to.unbounded_send(data(text.clone())).is_ok());
     }
 
     /// One event to every open watch, true or not.
@@ -230,8 +230,8 @@ impl Fake {
 
     /// Cuts all watches as a broken network does.
     pub fn cut_watches(&self) {
-        for (_, to) in self.state().watchers.drain(..) {
-            let _ = to.unbounded_send(Err("connection reset by peer".into()));
+        for watcher in self.state().watchers.drain(..) {
+            let _ = watcher.to.unbounded_send(Err("connection reset by peer".into()));
         }
     }
 
@@ -255,7 +255,7 @@ impl Fake {
 
     pub fn watchers(&self) -> usize {
         let mut state = self.state();
-        state.watchers.retain(|(_, to)| !to.is_closed());
+        state.watchers.retain(|watcher| !watcher.to.is_closed());
         state.watchers.len()
     }
 
@@ -283,6 +283,7 @@ impl Fake {
         let path = request.uri().path().to_owned();
         let mut state = self.state();
         let accept = request.headers().get("accept").map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
+        let metadata = accept.contains("as=PartialObjectMetadata");
         state.asked.push(Asked { on, path: path.clone(), query: query.clone(), at: tokio::time::Instant::now(), accept });
         match state.script.get_mut(&on).and_then(VecDeque::pop_front).unwrap_or(Reply::True) {
             Reply::True => {}
@@ -304,7 +305,7 @@ impl Fake {
         }
         let from: u64 = query.get("resourceVersion").map_or(0, |v| v.parse().unwrap());
         if on == On::List {
-            return Ok(state.list(&path, &query));
+            return Ok(state.list(&path, &query, metadata));
         }
         if on == On::Stream
             && let Streaming::Refused(code) = state.streaming
@@ -315,24 +316,46 @@ impl Fake {
             return Ok(too_large());
         }
         let (to, events) = mpsc::unbounded();
-        let tell = |value: &Value| to.unbounded_send(data(line(value))).unwrap();
+        let watcher = Watcher { path, to, metadata };
+        let tell = |value: &Value| assert!(watcher.tell(value));
         if on == On::Watch && from < state.compacted {
             tell(
                 &json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}}),
             );
             return Ok(with_body(200, events));
         }
-        let all: Vec<Value> = state.objects.get(&path).into_iter().flatten().map(|(_, o)| o.clone()).collect();
+        let all: Vec<Value> = state.objects.get(&watcher.path).into_iter().flatten().map(|(_, o)| o.clone()).collect();
         if on == On::Stream && (state.streaming == Streaming::Served || from == 0) {
             all.iter().for_each(|o| tell(&json!({"type": "ADDED", "object": o})));
         }
         if on == On::Stream && state.streaming == Streaming::Served {
-            tell(&bookmark(&path, state.version, true));
+            tell(&bookmark(&watcher.path, state.version, true));
         } else if from > 0 {
-            state.history.iter().filter(|(v, p, _)| *v > from && *p == path).for_each(|(_, _, event)| tell(event));
+            state.history.iter().filter(|(v, p, _)| *v > from && *p == watcher.path).for_each(|(_, _, event)| tell(event));
         }
-        state.watchers.push((path, to));
+        state.watchers.push(watcher);
         Ok(with_body(200, events))
+    }
+}
+
+/// One open watch.
+struct Watcher {
+    path: String,
+    to: mpsc::UnboundedSender<Chunk>,
+    /// Of metadata alone.
+    metadata: bool,
+}
+
+const METADATA: &str = "PartialObjectMetadata";
+
+impl Watcher {
+    /// Whether anybody still hears it.
+    fn tell(&self, event: &Value) -> bool {
+        let mut event = event.clone();
+        if self.metadata && event["object"]["kind"] != "Status" {
+            event["object"]["kind"] = METADATA.into();
+        }
+        self.to.unbounded_send(data(line(&event))).is_ok()
     }
 }
 
@@ -340,11 +363,11 @@ impl State {
     fn emit(&mut self, path: &str, event: Value, heard: bool) {
         if heard {
             self.history.push((self.version, path.to_owned(), event.clone()));
-            self.watchers.retain(|(of, to)| of != path || to.unbounded_send(data(line(&event))).is_ok());
+            self.watchers.retain(|watcher| watcher.path != path || watcher.tell(&event));
         }
     }
 
-    fn list(&mut self, path: &str, query: &BTreeMap<String, String>) -> Answer {
+    fn list(&mut self, path: &str, query: &BTreeMap<String, String>, metadata: bool) -> Answer {
         let limit: usize = query.get("limit").map_or(usize::MAX, |l| l.parse().unwrap());
         let (mut items, version) = match query.get("continue") {
             Some(_) if self.tokens_expire => return status(410, "Expired", None),
@@ -365,7 +388,8 @@ impl State {
         for item in &mut items {
             item.as_object_mut().unwrap().remove("kind");
         }
-        let body = json!({"kind": format!("{}List", kind_of(path)), "apiVersion": "v1", "metadata": meta, "items": items}).to_string();
+        let kind = if metadata { METADATA } else { kind_of(path) };
+        let body = json!({"kind": format!("{kind}List"), "apiVersion": "v1", "metadata": meta, "items": items}).to_string();
         // In small chunks, as they come off a network.
         let chunks: Vec<Chunk> = body.as_bytes().chunks(1_000).map(|c| data(Bytes::copy_from_slice(c))).collect();
         with_body(200, futures::stream::iter(chunks))

@@ -140,7 +140,7 @@ async fn both_drivers_agree_on_what_the_local_server_says() {
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert_eq!(ours.state(), theirs.state(), "round {round}");
         let since = Instant::now();
-        let report = Audit::<Pod>::new(ours.feed.clone(), ours.pods.clone()).once(&ours.cache).await.unwrap();
+        let report = Audit::new(ours.feed.clone(), ours.pods.clone()).once(&ours.cache).await.unwrap();
         assert_eq!((report.objects, report.differences), (620, vec![]), "round {round}, {:?}", since.elapsed());
     }
     let metrics = ours.feed.metrics.of(Pod::resource());

@@ -40,7 +40,7 @@ const COLLECT_WITHOUT: Duration = Duration::from_secs(120);
 const RESTORED: u64 = 8;
 
 /// How long they go on, so that the restore is noticed: older lists are refused for a minute, and a watch may be silent for as long before that.
-const NOTICED: Duration = Duration::from_secs(150);
+const NOTICED: Duration = Duration::from_secs(1_000);
 
 /// How long it takes to judge all there is.
 const JUDGED: Duration = Duration::from_secs(10);
@@ -127,7 +127,7 @@ async fn live(seed: u64, bug: Option<Bug>) -> (Report, Shared) {
         sleep(NOTICED).await;
         users.put_in_doubt();
         sleep(JUDGED).await;
-        Vec::new()
+        rest(&history, COLLECT, None).await
     } else {
         rest(&history, COLLECT, None).await
     };
