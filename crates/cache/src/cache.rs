@@ -272,6 +272,17 @@ impl Cache {
         }
     }
 
+    /// How many writes have been remembered so far: for [`Cache::settled`].
+    pub fn remembered(&self) -> u64 {
+        self.freshness().last()
+    }
+
+    /// The cache shows a kind as the server did after this many writes were answered: whatever it does not show of them has been undone, by a
+    /// restore that nobody noticed. Says who waited for any of it.
+    pub fn settled(&self, kind: Kind, remembered: u64) -> Vec<Owner> {
+        self.freshness().settled(kind, remembered)
+    }
+
     /// What the owner's next look would miss; `None` when the cache shows all its writes.
     pub fn behind(&self, owner: &Owner) -> Option<Wait> {
         let stores = self.read();

@@ -69,12 +69,15 @@ impl Wait {
 pub(crate) struct Freshness {
     waits: BTreeMap<Owner, Waiting>,
     by_kind: BTreeMap<Kind, Ends>,
+    /// Number of the last wait.
+    last: u64,
 }
 
 /// What one owner waits for.
 #[derive(Debug, Default)]
 struct Waiting {
-    waits: BTreeSet<Wait>,
+    /// And the number of each.
+    waits: BTreeMap<Wait, u64>,
     /// Whether it wanted to look meanwhile. Nobody else has to be told of the end: what comes then is an event like any other.
     parked: bool,
 }
@@ -103,7 +106,7 @@ impl Freshness {
         let waits = &mut self.waits.entry(owner.clone()).or_default().waits;
         if let Wait::Reached { kind, version } = &wait {
             // Of several writes to one kind only the last counts.
-            let known = waits.iter().find(|w| matches!(w, Wait::Reached { kind: k, .. } if k == kind)).cloned();
+            let known = waits.keys().find(|w| matches!(w, Wait::Reached { kind: k, .. } if k == kind)).cloned();
             match known {
                 Some(Wait::Reached { version: known, .. }) if known >= *version => return,
                 Some(known) => {
@@ -118,21 +121,35 @@ impl Freshness {
             Wait::Reached { version, .. } => ends.reached.insert((*version, owner.clone())),
             Wait::Gone { key, .. } => ends.gone.insert((key.clone(), owner.clone())),
         };
-        self.waits.entry(owner.clone()).or_default().waits.insert(wait);
+        self.last += 1;
+        self.waits.entry(owner.clone()).or_default().waits.insert(wait, self.last);
+    }
+
+    /// Number of the last wait.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Ends all waits for a kind up to this number; owners that wanted to look and for whom nothing is missing any more.
+    pub(crate) fn settled(&mut self, kind: Kind, last: u64) -> Vec<Owner> {
+        let Some(ends) = self.by_kind.get(kind) else { return Vec::new() };
+        let owners = ends.reached.iter().map(|(_, owner)| owner).chain(ends.gone.iter().map(|(_, owner)| owner));
+        let owners: BTreeSet<Owner> = owners.cloned().collect();
+        owners.into_iter().filter(|owner| self.drop_waits(owner, |wait, number| wait.kind() == kind && number <= last)).collect()
     }
 
     /// What the owner, who wants to look, still waits for; forgets what is covered.
     pub(crate) fn behind(&mut self, owner: &Owner, stores: &Stores) -> Option<Wait> {
-        self.drop_waits(owner, |wait| wait.covered(stores));
+        self.drop_waits(owner, |wait, _| wait.covered(stores));
         let waiting = self.waits.get_mut(owner)?;
         waiting.parked = true;
-        waiting.waits.first().cloned()
+        waiting.waits.keys().next().cloned()
     }
 
     /// Owners that wanted to look and for whom, after the news, nothing is missing any more.
     pub(crate) fn released(&mut self, news: &News<'_>, stores: &Stores) -> Vec<Owner> {
         let told = self.told(news, stores);
-        let dropped = |wait: &Wait| wait.covered(stores) || (news.back && wait.kind() == news.kind);
+        let dropped = |wait: &Wait, _| wait.covered(stores) || (news.back && wait.kind() == news.kind);
         told.into_iter().filter(|owner| self.drop_waits(owner, dropped)).collect()
     }
 
@@ -147,13 +164,13 @@ impl Freshness {
     }
 
     pub(crate) fn forget(&mut self, owner: &Owner) {
-        self.drop_waits(owner, |_| true);
+        self.drop_waits(owner, |_, _| true);
     }
 
     /// Takes waits of an owner out. Whether it wanted to look, and nothing is left.
-    fn drop_waits(&mut self, owner: &Owner, dropped: impl Fn(&Wait) -> bool) -> bool {
+    fn drop_waits(&mut self, owner: &Owner, dropped: impl Fn(&Wait, u64) -> bool) -> bool {
         let Some(waiting) = self.waits.get_mut(owner) else { return false };
-        let over: Vec<Wait> = waiting.waits.extract_if(.., |wait| dropped(wait)).collect();
+        let over: Vec<Wait> = waiting.waits.extract_if(.., |wait, number| dropped(wait, *number)).map(|(wait, _)| wait).collect();
         let released = waiting.waits.is_empty() && waiting.parked;
         if waiting.waits.is_empty() {
             self.waits.remove(owner);
@@ -169,7 +186,7 @@ impl Freshness {
             // Two lives of one name are two waits and one place; while one waits still, the other's end tells too.
             Wait::Gone { key, .. } => {
                 let more = self.waits.get(owner).is_some_and(|waiting| {
-                    waiting.waits.iter().any(|w| matches!(w, Wait::Gone { kind, key: k, .. } if *kind == wait.kind() && k == key))
+                    waiting.waits.keys().any(|w| matches!(w, Wait::Gone { kind, key: k, .. } if *kind == wait.kind() && k == key))
                 });
                 !more && ends.gone.remove(&(key.clone(), owner.clone()))
             }

@@ -326,3 +326,23 @@ fn what_is_shown_already_is_not_waited_for_even_when_it_comes_back() {
     cache.ingest(Entry::Put(pod("x", "1", 12))).unwrap();
     assert!(cache.behind(&owner("a")).is_none());
 }
+
+/// reliability F8, D-6: a kind that was compared with the server shows all that was written before, or it was undone.
+#[test]
+fn a_comparison_ends_what_was_waited_for_before_it() {
+    let cache = Cache::new();
+    cache.ingest(list(10, vec![pod("x", "1", 1), pod("y", "2", 2)])).unwrap();
+    let gone = |name: &str, uid: &str| Wait::Gone { kind: &PODS, key: Key::new("n", name), uid: Uid::new(uid) };
+    cache.wrote(&owner("a"), gone("x", "1"));
+    cache.wrote(&owner("b"), Wait::Reached { kind: &PODS, version: Version(90) });
+    cache.wrote(&owner("c"), gone("x", "1"));
+    let before = cache.remembered();
+    cache.wrote(&owner("c"), gone("y", "2"));
+    for name in ["a", "b", "c"] {
+        assert!(cache.behind(&owner(name)).is_some());
+    }
+    assert_eq!(cache.settled(&evenkeel_api::NODES, before), []);
+    assert_eq!(cache.settled(&PODS, before), [owner("a"), owner("b")]);
+    assert_eq!(cache.behind(&owner("c")), Some(gone("y", "2")), "that was written since");
+    assert_eq!(cache.settled(&PODS, cache.remembered()), [owner("c")]);
+}

@@ -81,7 +81,7 @@ impl Audit {
         if !cache.read().any(self.kind).is_some_and(|s| s.synced()) {
             return Ok(AuditReport::default());
         }
-        let seen = self.version(&cache.read());
+        let (seen, written) = (self.version(&cache.read()), cache.remembered());
         let (mut report, mut found) = self.compare(cache).await?;
         if report.version < seen {
             // The driver knows what to do about a server that went back in time; it may not have noticed yet.
@@ -97,6 +97,11 @@ impl Audit {
         report.differences = found.into_keys().collect();
         if report.differences.is_empty() {
             debug!(kind = %self.kind, version = %report.version, objects = report.objects, "audit: no difference");
+            let released = cache.settled(self.kind, written);
+            if !released.is_empty() {
+                info!(kind = %self.kind, some = ?&released[..released.len().min(NAMED)], "writes that were answered have been undone");
+                (self.feed.released)(released);
+            }
         } else {
             self.metrics.differences.inc_by(report.differences.len() as u64);
             error!(kind = %self.kind, version = %report.version, differences = report.differences.len(),

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evenkeel_api::Key;
+use evenkeel_api::{Key, Uid};
+use evenkeel_cache::{Owner, Wait};
 use evenkeel_watch::{Audit, AuditReport, ListWatch, WatchError};
 use serde_json::json;
 
@@ -96,6 +97,26 @@ async fn kinds_that_are_kept_by_their_headers_are_compared_too() {
     // What is served no more is not compared.
     rig.cache.unregister(&evenkeel_api::PODS);
     assert_eq!(audit(&rig).once(&rig.cache).await.unwrap(), AuditReport::default());
+}
+
+/// F8: a restore that nobody noticed took a deletion back, and the store shows the object as it is.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_what_was_undone_is_told() {
+    let fake = Fake::new();
+    fake.pod("a", "1");
+    let rig = Rig::pods(&fake).synced().await;
+    let owner = Owner { controller: "replicaset-controller", key: Key::new("ns", "web") };
+    rig.cache.wrote(&owner, Wait::Gone { kind: &evenkeel_api::PODS, key: Key::new("ns", "a"), uid: Uid::new("1") });
+    assert!(rig.cache.behind(&owner).is_some());
+    fake.put_unheard(PODS, json!({"metadata": {"name": "b", "namespace": "ns", "uid": "2"}}));
+    fake.bookmark();
+    rig.settled().await;
+    assert_eq!(keys(&audit(&rig).once(&rig.cache).await.unwrap()), ["ns/b"]);
+    assert!(rig.cache.behind(&owner).is_some(), "a store that was wrong says nothing");
+    rig.settled().await;
+    assert!(audit(&rig).once(&rig.cache).await.unwrap().differences.is_empty());
+    assert_eq!(*rig.released.lock().unwrap(), [owner.clone()]);
+    assert!(rig.cache.behind(&owner).is_none());
 }
 
 #[tokio::test(start_paused = true)]
