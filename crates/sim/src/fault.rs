@@ -1,7 +1,7 @@
 //! Kinds of faults (reliability part 3).
 //!
 //! Not among them: F8's silently lost deletion. Only the audit (`evenkeel_watch::Audit`) can find it, and its rounds
-//! of ten minutes are longer than a world lasts.
+//! of ten minutes are longer than a world of workloads lasts; where a server is restored from a backup, which looks alike, it does.
 
 use crate::World;
 

@@ -12,7 +12,8 @@
 //! - Where a delete met a conflict, and its object was then found with the same owners in another version, it is sent again with the uid
 //!   alone (garbage-collection A10). A reference that is added in the moment after that look ([`LOOKED`]) cannot be known.
 //! - Dependents that the collector's cache does not show block nobody (GC-3: "known").
-//! - Between the restore of an older state and the first list that shows it, what is known to be gone may be there again.
+//! - Between the restore of an older state and the first list that shows it, what is known to be gone may be there again, and what a cache
+//!   shows is of two pasts for [`TWO_PASTS`]: until then only deletes are judged, and those that it could know of.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +24,9 @@ use evenkeel_plan::Write;
 use serde_json::Value;
 
 use crate::history::{Asked, History, Pass, Restored, Served, Written, uid};
+
+/// Milliseconds after a restore until every kind has been compared with the server: the audit's ten minutes and a quarter, and two lists.
+const TWO_PASTS: u64 = 900_000;
 
 /// How long a live read of an owner counts, in milliseconds (`facts.rs` of the collector).
 const FRESH: u64 = 2_000;
@@ -360,8 +364,8 @@ fn judge(history: &History, graph: &Graph, n: usize, w: &Written, pass: &Pass, f
     }
     let lost = |finalizer: &str| held_by(old, finalizer) && after.is_none_or(|new| !held_by(new, finalizer));
     let released = deleting(old) && (lost(FOREGROUND) || lost(ORPHAN));
-    // What a cache shows after a restore is, for a while, of two pasts: nobody can say what it knew.
-    let two_pasts = history.restored.is_some_and(|restored| w.at >= restored.at);
+    // Nobody can say what a cache of two pasts knew.
+    let two_pasts = history.restored.is_some_and(|restored| (restored.at..restored.at + TWO_PASTS).contains(&w.at));
     if !released || two_pasts {
         return;
     }
