@@ -224,3 +224,23 @@ fn a_batch_ends_with_its_last_object_whoever_deletes_that() {
         assert_eq!((left(&world, "a"), interlock.batches(), interlock.names().len()), (0, vec![], 0));
     }
 }
+
+/// The window goes on second by second: what was spent leaves it when it is as old as the window is long.
+#[test]
+fn what_was_spent_leaves_the_window_in_the_order_in_which_it_was_spent() {
+    let (mut world, interlock) = world(&[("a", 4), ("b", 4), ("c", 4), ("d", 5)], true);
+    interlock.lead(&[], &[]);
+    world.wait(300_000);
+    let gone = |world: &mut World, name: &str| {
+        world.delete("Secret", name, Background);
+        world.run();
+        left(world, name)
+    };
+    assert_eq!(gone(&mut world, "a"), 0);
+    world.wait(30_000);
+    assert_eq!(gone(&mut world, "b"), 0);
+    world.wait(29_000);
+    assert_eq!(gone(&mut world, "c"), 2, "ten within the minute");
+    world.wait(1_000);
+    assert_eq!(gone(&mut world, "d"), 1, "the first four have left it");
+}

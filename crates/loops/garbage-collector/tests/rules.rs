@@ -3,6 +3,7 @@
 mod background;
 mod bad_input;
 mod foreground;
+mod graph;
 mod guards;
 mod identity;
 mod interlock;
