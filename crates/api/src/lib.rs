@@ -41,4 +41,4 @@ pub use replicas::{ReplicaSet, ReplicaSetStatus, Replicated, ReplicationControll
 pub use resource::{DEPLOYMENTS, EVENTS, Kind, LEASES, NAMESPACES, NODES, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource};
 pub use selector::{Operator, Requirement, Selector, SelectorError};
 pub use template::{POD_TEMPLATE_HASH, Template};
-pub use wire::{DecodeError, Object, Watched};
+pub use wire::{DecodeError, Object, Text, Watched};

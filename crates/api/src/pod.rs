@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use crate::{DecodeError, Kind, Meta, Name, Object, PODS, Pool, wire::MetaWire};
+use crate::{DecodeError, Kind, Meta, Name, Object, PODS, Pool, Text, wire::MetaWire};
 
 /// Annotation by which users say which pods to give up first (workloads 1.5).
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -95,7 +95,7 @@ struct PodWire<'a> {
 #[serde(rename_all = "camelCase", default)]
 struct SpecWire<'a> {
     #[serde(borrow)]
-    node_name: Option<Cow<'a, str>>,
+    node_name: Option<Text<'a>>,
     #[serde(borrow)]
     init_containers: Option<Vec<InitWire<'a>>>,
 }
@@ -106,16 +106,16 @@ struct InitWire<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
-    restart_policy: Option<Cow<'a, str>>,
+    restart_policy: Option<Text<'a>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct StatusWire<'a> {
     #[serde(borrow)]
-    phase: Option<Cow<'a, str>>,
+    phase: Option<Text<'a>>,
     #[serde(borrow)]
-    reason: Option<Cow<'a, str>>,
+    reason: Option<Text<'a>>,
     #[serde(borrow)]
     conditions: Option<Vec<ConditionWire<'a>>>,
     #[serde(borrow)]
@@ -130,7 +130,7 @@ struct ConditionWire<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    status: Option<Cow<'a, str>>,
+    status: Option<Text<'a>>,
     last_transition_time: Option<Timestamp>,
 }
 

@@ -1,4 +1,8 @@
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeMap,
+    ops::Deref,
+};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -47,6 +51,25 @@ impl<T: Object> Watched for T {
     }
 }
 
+/// Text that points into what was read, unless it has to be unescaped. An optional [`Cow`], or one in a list, would always be copied.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Ordered as its text is.
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// An object that cannot be an entry. The kind goes on without it.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -63,25 +86,25 @@ pub enum DecodeError {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct MetaWire<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
-    namespace: Option<Cow<'a, str>>,
+    namespace: Option<Text<'a>>,
     #[serde(borrow)]
-    uid: Option<Cow<'a, str>>,
+    uid: Option<Text<'a>>,
     #[serde(borrow)]
-    resource_version: Option<Cow<'a, str>>,
+    resource_version: Option<Text<'a>>,
     generation: Option<i64>,
     creation_timestamp: Option<Timestamp>,
     deletion_timestamp: Option<Timestamp>,
     pub(crate) deletion_grace_period_seconds: Option<i64>,
     #[serde(borrow)]
-    labels: Option<BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>>,
+    labels: Option<BTreeMap<Text<'a>, Option<Text<'a>>>>,
     #[serde(borrow)]
-    pub(crate) annotations: Option<BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>>,
+    pub(crate) annotations: Option<BTreeMap<Text<'a>, Option<Text<'a>>>>,
     #[serde(borrow)]
     owner_references: Option<Vec<OwnerWire<'a>>>,
     #[serde(borrow)]
-    finalizers: Option<Vec<Cow<'a, str>>>,
+    finalizers: Option<Vec<Text<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -102,7 +125,7 @@ struct OwnerWire<'a> {
 impl MetaWire<'_> {
     /// The slim header, with shared parts taken from the pool.
     pub(crate) fn slim(&self, pool: &Pool) -> Result<Meta, DecodeError> {
-        fn text<'a>(field: &'a Option<Cow<'_, str>>) -> &'a str {
+        fn text<'a>(field: &'a Option<Text<'_>>) -> &'a str {
             field.as_deref().unwrap_or_default()
         }
         if text(&self.name).is_empty() {
@@ -145,7 +168,7 @@ impl MetaWire<'_> {
         let plain = self.deletion_timestamp.is_none()
             && empty(self.owner_references.as_ref().map(Vec::len))
             && empty(self.finalizers.as_ref().map(Vec::len));
-        let text = |field: &Option<Cow<'_, str>>| field.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
+        let text = |field: &Option<Text<'_>>| field.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
         let (name, uid) = (text(&self.name).filter(|_| plain)?, text(&self.uid)?);
         let version = Version::parse(self.resource_version.as_deref()?)?;
         let namespace: Name = Pool::shared().name(self.namespace.as_deref().unwrap_or_default());
@@ -154,6 +177,23 @@ impl MetaWire<'_> {
 }
 
 /// The pairs of a map whose values may be null (read as empty text).
-pub(crate) fn pairs<'m>(map: &'m Option<BTreeMap<Cow<'_, str>, Option<Cow<'_, str>>>>) -> impl Iterator<Item = (&'m str, &'m str)> {
+pub(crate) fn pairs<'m>(map: &'m Option<BTreeMap<Text<'_>, Option<Text<'_>>>>) -> impl Iterator<Item = (&'m str, &'m str)> {
     map.iter().flatten().map(|(k, v)| (&**k, v.as_deref().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_no_unescaping_is_not_copied() {
+        let json = r#"{"name": "a", "uid": "u\u0031", "labels": {"k": "v", "n": null}, "finalizers": ["f"]}"#;
+        let meta: MetaWire<'_> = serde_json::from_str(json).unwrap();
+        let borrowed = |text: &Text<'_>| matches!(text.0, Cow::Borrowed(_));
+        assert!(borrowed(meta.name.as_ref().unwrap()) && borrowed(&meta.finalizers.unwrap()[0]));
+        let labels = meta.labels.unwrap();
+        assert!(labels.iter().all(|(key, value)| borrowed(key) && value.as_ref().is_none_or(borrowed)));
+        assert_eq!(labels.get("k").and_then(Option::as_deref), Some("v"));
+        assert_eq!(meta.uid.as_deref(), Some("u1"));
+    }
 }

@@ -1,12 +1,9 @@
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use evenkeel_api::{Key, Kind, Meta, Uid, Version};
+use evenkeel_api::{Key, Kind, Meta, Text, Uid, Version};
 use evenkeel_cache::{Cache, Owner, Wait};
 use evenkeel_plan::{Answer, Done, Failure, FailureKind, Outcome, Target, Write};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
@@ -322,9 +319,9 @@ struct Written<'a> {
 #[serde(default, rename_all = "camelCase")]
 struct WrittenMeta<'a> {
     #[serde(borrow)]
-    uid: Option<Cow<'a, str>>,
+    uid: Option<Text<'a>>,
     #[serde(borrow)]
-    resource_version: Option<Cow<'a, str>>,
+    resource_version: Option<Text<'a>>,
 }
 
 impl WrittenMeta<'_> {

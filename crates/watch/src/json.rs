@@ -1,6 +1,6 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
-use evenkeel_api::{Key, Uid, Version, Watched};
+use evenkeel_api::{Key, Text, Uid, Version, Watched};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -27,7 +27,7 @@ const METADATA: &str = "PartialObjectMetadata";
 #[derive(Deserialize)]
 struct FrameWire<'a> {
     #[serde(rename = "type", borrow)]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     object: Option<&'a RawValue>,
 }
@@ -35,7 +35,7 @@ struct FrameWire<'a> {
 #[derive(Deserialize)]
 struct KindWire<'a> {
     #[serde(borrow)]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +115,7 @@ impl<T: Watched> Wire<T> for Json {
         let object = wire.object.ok_or_else(|| Malformed("a frame without an object".into()))?.get().as_bytes();
         match &*kind {
             "ADDED" | "MODIFIED" | "DELETED" => {
-                let deleted = kind == "DELETED";
+                let deleted = &*kind == "DELETED";
                 Ok(match self.object(object, deleted) {
                     Ok(object) if deleted => Event::Delete(object),
                     Ok(object) => Event::Put(object),

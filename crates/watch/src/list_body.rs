@@ -1,6 +1,6 @@
-use std::{borrow::Cow, marker::PhantomData};
+use std::marker::PhantomData;
 
-use evenkeel_api::{Version, Watched};
+use evenkeel_api::{Text, Version, Watched};
 use serde::Deserialize;
 
 use crate::{Item, Json, ListEnd, ListReader, Malformed, bounds, json::oversized};
@@ -38,7 +38,7 @@ enum Place {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     metadata: Option<ListMeta<'a>>,
 }
@@ -47,9 +47,9 @@ struct Envelope<'a> {
 #[serde(rename_all = "camelCase")]
 struct ListMeta<'a> {
     #[serde(borrow)]
-    resource_version: Option<Cow<'a, str>>,
+    resource_version: Option<Text<'a>>,
     #[serde(borrow, rename = "continue")]
-    more: Option<Cow<'a, str>>,
+    more: Option<Text<'a>>,
 }
 
 impl<T: Watched> JsonList<T> {
@@ -192,7 +192,7 @@ impl<T: Watched> ListReader<T> for JsonList<T> {
         Ok(ListEnd {
             version: Version::parse(meta.resource_version.as_deref().unwrap_or_default())
                 .ok_or_else(|| Malformed("a list without a usable resourceVersion".into()))?,
-            more: meta.more.filter(|m| !m.is_empty()).map(Cow::into_owned),
+            more: meta.more.filter(|m| !m.is_empty()).map(|m| m.to_string()),
         })
     }
 }

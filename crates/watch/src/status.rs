@@ -1,5 +1,6 @@
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
+use evenkeel_api::Text;
 use serde::Deserialize;
 
 /// What a server says went wrong: the parts of `metav1.Status` that a driver acts on.
@@ -22,9 +23,9 @@ pub struct Status {
 struct StatusWire<'a> {
     code: Option<i64>,
     #[serde(borrow)]
-    reason: Option<Cow<'a, str>>,
+    reason: Option<Text<'a>>,
     #[serde(borrow)]
-    message: Option<Cow<'a, str>>,
+    message: Option<Text<'a>>,
     #[serde(borrow)]
     details: Option<DetailsWire<'a>>,
 }
@@ -41,9 +42,9 @@ struct DetailsWire<'a> {
 #[serde(default)]
 struct CauseWire<'a> {
     #[serde(borrow)]
-    reason: Option<Cow<'a, str>>,
+    reason: Option<Text<'a>>,
     #[serde(borrow)]
-    message: Option<Cow<'a, str>>,
+    message: Option<Text<'a>>,
 }
 
 /// What servers before 1.17 say instead of the cause.
@@ -56,7 +57,7 @@ impl Status {
             return Self { code, message: short(&String::from_utf8_lossy(body)), ..Self::default() };
         };
         let details = wire.details.unwrap_or_default();
-        let message = wire.message.unwrap_or_default();
+        let message = wire.message.as_deref().unwrap_or_default();
         Self {
             code: wire.code.and_then(|c| u16::try_from(c).ok()).filter(|c| *c != 0).unwrap_or(code),
             version_too_large: message.starts_with(TOO_LARGE)
@@ -66,8 +67,8 @@ impl Status {
                     .flatten()
                     .any(|c| c.reason.as_deref() == Some("ResourceVersionTooLarge") || c.message.as_deref() == Some(TOO_LARGE)),
             retry_after: details.retry_after_seconds.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0).map(Duration::from_secs),
-            reason: wire.reason.unwrap_or_default().into_owned(),
-            message: short(&message),
+            reason: wire.reason.as_deref().unwrap_or_default().to_owned(),
+            message: short(message),
         }
     }
 

@@ -115,7 +115,7 @@ async fn who_waits_for_what_was_undone_is_told() {
     assert!(rig.cache.behind(&owner).is_some(), "a store that was wrong says nothing");
     rig.settled().await;
     assert!(audit(&rig).once(&rig.cache).await.unwrap().differences.is_empty());
-    assert_eq!(*rig.released.lock().unwrap(), [owner.clone()]);
+    assert_eq!(*rig.released.lock().unwrap(), std::slice::from_ref(&owner));
     assert!(rig.cache.behind(&owner).is_none());
 }
 
