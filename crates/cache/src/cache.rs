@@ -89,12 +89,12 @@ impl Stores {
         let objects: Vec<T> = objects.into_iter().collect();
         let version = objects.iter().map(|o| o.meta().version).max().unwrap_or(Version(1));
         store.apply(Entry::Replace { version, objects }).expect("a new store is behind every version");
-        self.add(T::resource(), || Box::new(store));
+        self.add(T::resource(), Box::new(store));
         self
     }
 
-    fn add(&mut self, kind: Kind, store: impl FnOnce() -> Box<dyn AnyStore>) {
-        self.kinds.entry(kind).or_insert_with(store);
+    fn add(&mut self, kind: Kind, store: Box<dyn AnyStore>) {
+        self.kinds.insert(kind, store);
         self.called.insert(kind.group_resource(), kind);
     }
 
@@ -117,7 +117,7 @@ impl Stores {
 
     /// With a kind that was found at run time.
     pub fn with_headers(mut self, kind: Kind, store: crate::Headers) -> Self {
-        self.add(kind, || Box::new(store));
+        self.add(kind, Box::new(store));
         self
     }
 
@@ -196,7 +196,9 @@ impl Cache {
     /// Makes room for a kind; a second call changes nothing.
     pub fn register<T: Cached>(&self, kind: Kind) {
         let mut stores = self.stores.write().unwrap_or_else(PoisonError::into_inner);
-        stores.add(kind, || Box::new(T::Store::default()));
+        if stores.any(kind).is_none() {
+            stores.add(kind, Box::new(T::Store::default()));
+        }
     }
 
     /// Says what references stand for from now on.

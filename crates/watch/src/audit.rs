@@ -83,6 +83,9 @@ impl Audit {
         }
         let (seen, written) = (self.version(&cache.read()), cache.remembered());
         let (mut report, mut found) = self.compare(cache).await?;
+        if cache.read().any(self.kind).is_none() {
+            return Ok(AuditReport::default());
+        }
         if report.version < seen {
             // The driver knows what to do about a server that went back in time; it may not have noticed yet.
             self.driver.refill();
@@ -123,7 +126,7 @@ impl Audit {
         }
         let stores = cache.read();
         let mut found = BTreeMap::new();
-        // A kind that is served no more is not compared.
+        // It is served no more.
         let Some(store) = stores.any(self.kind) else { return Ok((AuditReport::default(), found)) };
         let newer = |known: Header<'_>| known.meta().is_some_and(|meta| meta.version > list.version);
         for (key, listed) in std::mem::take(&mut list.suspects) {
