@@ -136,7 +136,8 @@ impl Stores {
         &self.mapping
     }
 
-    /// How often a kind was seen to go back in time: the server was restored from a backup, and what was known to be gone may be there again.
+    /// How often the server, or what it said, turned out not to be what was thought: a kind went back in time, as the server was restored from a
+    /// backup, or differed from what a comparison found. What was known to be gone may be there again.
     pub fn restores(&self) -> u64 {
         self.restores
     }
@@ -274,15 +275,24 @@ impl Cache {
         }
     }
 
+    /// A comparison with the server has found that a store is wrong: whatever is known besides the stores may be, too.
+    pub fn distrust(&self) {
+        self.stores.write().unwrap_or_else(PoisonError::into_inner).restores += 1;
+    }
+
     /// How many writes have been remembered so far: for [`Cache::settled`].
     pub fn remembered(&self) -> u64 {
         self.freshness().last()
     }
 
     /// The cache shows a kind as the server did after this many writes were answered: whatever it does not show of them has been undone, by a
-    /// restore that nobody noticed. Says who waited for any of it.
+    /// restore that nobody noticed ([`Cache::distrust`]). Says who waited for any of it.
     pub fn settled(&self, kind: Kind, remembered: u64) -> Vec<Owner> {
-        self.freshness().settled(kind, remembered)
+        let (undone, owners) = self.freshness().settled(kind, remembered);
+        if undone > 0 {
+            self.distrust();
+        }
+        owners
     }
 
     /// What the owner's next look would miss; `None` when the cache shows all its writes.

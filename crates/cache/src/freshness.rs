@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -130,12 +131,19 @@ impl Freshness {
         self.last
     }
 
-    /// Ends all waits for a kind up to this number; owners that wanted to look and for whom nothing is missing any more.
-    pub(crate) fn settled(&mut self, kind: Kind, last: u64) -> Vec<Owner> {
-        let Some(ends) = self.by_kind.get(kind) else { return Vec::new() };
+    /// Ends all waits for a kind up to this number: how many, and the owners that wanted to look and for whom nothing is missing any more.
+    pub(crate) fn settled(&mut self, kind: Kind, last: u64) -> (usize, Vec<Owner>) {
+        let Some(ends) = self.by_kind.get(kind) else { return (0, Vec::new()) };
         let owners = ends.reached.iter().map(|(_, owner)| owner).chain(ends.gone.iter().map(|(_, owner)| owner));
         let owners: BTreeSet<Owner> = owners.cloned().collect();
-        owners.into_iter().filter(|owner| self.drop_waits(owner, |wait, number| wait.kind() == kind && number <= last)).collect()
+        let ended = Cell::new(0);
+        let over = |wait: &Wait, number| {
+            let over = wait.kind() == kind && number <= last;
+            ended.set(ended.get() + usize::from(over));
+            over
+        };
+        let released = owners.into_iter().filter(|owner| self.drop_waits(owner, over)).collect();
+        (ended.get(), released)
     }
 
     /// What the owner, who wants to look, still waits for; forgets what is covered.

@@ -341,8 +341,9 @@ fn a_comparison_ends_what_was_waited_for_before_it() {
     for name in ["a", "b", "c"] {
         assert!(cache.behind(&owner(name)).is_some());
     }
-    assert_eq!(cache.settled(&evenkeel_api::NODES, before), []);
+    assert_eq!((cache.settled(&evenkeel_api::NODES, before), cache.read().restores()), (vec![], 0));
     assert_eq!(cache.settled(&PODS, before), [owner("a"), owner("b")]);
     assert_eq!(cache.behind(&owner("c")), Some(gone("y", "2")), "that was written since");
+    assert_eq!(cache.read().restores(), 1, "what is known besides may be of another past");
     assert_eq!(cache.settled(&PODS, cache.remembered()), [owner("c")]);
 }

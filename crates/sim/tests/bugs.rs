@@ -12,10 +12,11 @@ fn is_found(bug: Bug) {
     let finds = |seed: u64| world.run(seed, Some(bug)).0.violations.into_iter().find(breaks);
     // What happens in the same seed without the bug is not its doing.
     let alone = |seed: u64| !world.run(seed, None).0.violations.iter().any(breaks);
-    // Every eighth world of collection has a server that is restored.
-    let each = if bug == Bug::GoneForEver { 8 } else { 1 };
-    let found = SEEDS.map(|seed| seed * each).find_map(|seed| finds(seed).filter(|_| alone(seed)).map(|v| (seed, v)));
-    let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} (row {}): no {} in seeds {SEEDS:?}", bug.row(), bug.breaks()));
+    // Every eighth world of collection has a server that is restored, and in one of about thirty of these somebody comes back who is remembered:
+    // from 512 on that does not take long.
+    let (first, each) = if bug == Bug::GoneForEver { (512, 8) } else { (0, 1) };
+    let found = SEEDS.map(|seed| first + seed * each).find_map(|seed| finds(seed).filter(|_| alone(seed)).map(|v| (seed, v)));
+    let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} (row {}): no {} in {SEEDS:?} of its seeds", bug.row(), bug.breaks()));
     println!("row {} {bug:?}: seed {seed}: {violation}", bug.row());
 }
 

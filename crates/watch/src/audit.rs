@@ -106,6 +106,7 @@ impl Audit {
                 (self.feed.released)(released);
             }
         } else {
+            cache.distrust();
             self.metrics.differences.inc_by(report.differences.len() as u64);
             error!(kind = %self.kind, version = %report.version, differences = report.differences.len(),
                 some = ?&report.differences[..report.differences.len().min(NAMED)], "the store differs from the server; listing again");

@@ -57,6 +57,7 @@ async fn what_no_watch_told_of_is_found_counted_and_mended() {
     let report = audit(&rig).once(&rig.cache).await.unwrap();
     assert_eq!(keys(&report), ["ns/changed", "ns/gone", "ns/new", "ns/twice"]);
     assert_eq!(rig.metrics().differences.get(), 4);
+    assert_eq!(rig.cache.read().restores(), 1, "what is known besides is doubted");
     rig.agrees_within(Duration::from_millis(100)).await;
     assert!(audit(&rig).once(&rig.cache).await.unwrap().differences.is_empty());
 }

@@ -68,6 +68,7 @@ async fn a_delete_is_waited_for_until_the_deletion_timestamp_is_seen() {
     pods(&world, Entry::Put(pod("a", 50, false)));
     world.server.store(&format!("{PODS_PATH}/a"), stored("a", "owner"));
     world.one(delete("a")).await;
+    assert!(world.behind().is_some());
     assert!(pods(&world, Entry::Put(pod("a", 200, true))));
     assert_eq!(world.behind(), None);
 }
@@ -88,6 +89,7 @@ async fn of_a_step_of_creates_the_last_is_waited_for() {
     let world = working();
     let outcome = world.steps(&[(0..30).map(|n| create(&format!("web-{n}"))).collect()]).await;
     let newest = outcome.steps[0].iter().filter_map(|d| d.answer()?.version).max().unwrap();
+    assert!(world.behind().is_some());
     assert!(!pods(&world, Entry::Bookmark(Version(newest.0 - 1))));
     assert!(pods(&world, Entry::Bookmark(newest)));
 }
