@@ -86,7 +86,7 @@ impl Resource {
 
     /// `plural.group`, or the plural for the core group: the form of upstream's messages.
     pub fn group_resource(&self) -> String {
-        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+        self.to_string()
     }
 
     /// Path of the collection in `namespace`, or of the whole cluster where `None`.
@@ -119,7 +119,8 @@ impl Resource {
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.group_resource())
+        f.write_str(self.plural)?;
+        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
     }
 }
 

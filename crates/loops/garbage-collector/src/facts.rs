@@ -176,6 +176,7 @@ impl Facts {
             known.met.len(),
             known.told.len(),
             known.judged.len(),
+            known.unjudged.len(),
         ]
         .into_iter()
         .sum()

@@ -195,10 +195,9 @@ fn form(stores: &Stores, facts: &Facts, kind: Kind) -> PatchForm {
 
 fn held(stores: &Stores, facts: &Facts, kind: Kind, meta: &Meta) -> Held {
     if meta.held_by(ORPHAN) {
-        let owner = meta.key();
-        let names = |dependent: &Meta| standing::to(dependent, kind, &owner, &meta.uid).next().is_some();
-        let orphans = stores.dependents(&meta.uid).filter(|(_, dependent)| names(dependent));
-        return Held::ByOrphans(orphans.take(BATCH).map(|(kind, dependent)| (kind, dependent.clone())).collect());
+        return Held::ByOrphans(
+            standing::dependents(stores, kind, meta).take(BATCH).map(|(kind, dependent)| (kind, dependent.clone())).collect(),
+        );
     }
     if !meta.held_by(FOREGROUND) {
         return Held::Not;
@@ -213,16 +212,12 @@ fn unjudged(stores: &Stores, facts: &Facts, kind: Kind, meta: &Meta) -> bool {
     if meta.finalizers.iter().all(|f| **f == *FOREGROUND) {
         return false;
     }
-    let owner = meta.key();
-    let names = |dependent: &Meta| standing::to(dependent, kind, &owner, &meta.uid).next().is_some();
-    let alive = stores.dependents(&meta.uid).map(|(_, dependent)| dependent).filter(|dependent| dependent.deleting.is_none());
-    facts.waits_for(&meta.uid, alive.filter(|dependent| names(dependent)).map(|dependent| &dependent.uid))
+    let alive = standing::dependents(stores, kind, meta).filter(|(_, dependent)| dependent.deleting.is_none());
+    facts.waits_for(&meta.uid, alive.map(|(_, dependent)| &dependent.uid))
 }
 
 fn dependents(stores: &Stores, kind: Kind, meta: &Meta) -> Dependents {
-    let owner = meta.key();
-    let names = |dependent: &Meta| standing::to(dependent, kind, &owner, &meta.uid).next().is_some();
-    let mut all = stores.dependents(&meta.uid).filter(|(_, dependent)| names(dependent)).peekable();
+    let mut all = standing::dependents(stores, kind, meta).peekable();
     if all.peek().is_none() {
         return Dependents::None;
     }

@@ -135,6 +135,12 @@ pub(crate) fn to<'o>(object: &'o Meta, kind: Kind, owner: &'o Key, uid: &'o Uid)
     object.owners.iter().filter(move |reference| reference.uid == *uid && means(reference, object, kind, owner))
 }
 
+/// All that names this owner: by coordinates, as a uid alone is written by anybody.
+pub(crate) fn dependents<'s>(stores: &'s Stores, kind: Kind, owner: &'s Meta) -> impl Iterator<Item = (Kind, &'s Meta)> {
+    let key = owner.key();
+    stores.dependents(&owner.uid).filter(move |(_, dependent)| to(dependent, kind, &key, &owner.uid).next().is_some())
+}
+
 /// An object with the owner's uid in a namespace that the dependent cannot mean. Every namespace is looked into.
 pub(crate) fn elsewhere(stores: &Stores, reference: &OwnerReference, object: &Meta) -> Option<Key> {
     let kind = stores.mapping().resolve(&reference.api_version, &reference.kind)?;

@@ -5,15 +5,7 @@ use evenkeel_cache::Stores;
 
 /// The key under which an object is worked on. No object's name has a slash.
 pub fn key_of(kind: Kind, object: &Key) -> Key {
-    let mut name = String::with_capacity(kind.plural.len() + kind.group.len() + object.name.len() + 2);
-    name.push_str(kind.plural);
-    if !kind.group.is_empty() {
-        name.push('.');
-        name.push_str(kind.group);
-    }
-    name.push('/');
-    name.push_str(&object.name);
-    Key::new(object.namespace.clone(), name)
+    Key::new(object.namespace.clone(), format!("{kind}/{}", object.name))
 }
 
 /// The watched kind and the object that a key is about; `None`: its kind is watched no more.
