@@ -4,6 +4,7 @@ mod bad_connections;
 mod bad_input;
 mod bad_requests;
 mod black_box;
+mod connections;
 mod corpus;
 mod interlock;
 mod killed;

@@ -47,6 +47,7 @@ pub fn manage_with(tap: &Tap, clock: TokioClock, identity: &str, options: Option
     let draws = AtomicU64::new(u64::from(port));
     let client = tap.client();
     let world = World {
+        watch_client: client.clone(),
         lease_client: client.clone(),
         client,
         host: "in-process".to_owned(),

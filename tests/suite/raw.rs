@@ -1,6 +1,7 @@
 //! The local API server as a process of its own, and connections to it on which anything can be written.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Local {
     pub addr: SocketAddr,
     /// Token of its administrator.
     pub token: String,
+    /// The administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
     ca: CertificateDer<'static>,
 }
 
@@ -46,7 +49,7 @@ impl Local {
         use base64::Engine;
         let ca = base64::engine::general_purpose::STANDARD.decode(field("/clusters/0/cluster/certificate-authority-data")).expect("base64");
         let ca = CertificateDer::from_pem_slice(&ca).expect("a certificate").into_owned();
-        Local { process, addr, token: field("/users/0/user/token"), ca }
+        Local { process, addr, token: field("/users/0/user/token"), kubeconfig, ca }
     }
 
     /// TLS settings of a client that trusts it and offers these protocols.

@@ -1,5 +1,6 @@
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, ResolveServerName};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -64,17 +65,24 @@ struct Keeping {
     idle: Duration,
     /// Idle connections that are kept at all.
     most_idle: usize,
+    /// Whether HTTP/2 is offered: many requests then share one connection, and what is said at once leaves at once.
+    http2: bool,
 }
 
-/// For the loops and their watches: a dead peer is noticed within a minute, even by a watch that has nothing to say, and as many connections
-/// are kept for the next burst as the pace lets requests through.
-const LOOPS: Keeping = Keeping {
+/// For watches and lists: a dead peer is noticed within a minute, even by a watch that has nothing to say. Each has a connection of its own:
+/// servers allow so many streams on one (100 of Go's by default), and there may be a watch for each of thousands of kinds.
+const WATCHES: Keeping = Keeping {
     connect: Duration::from_secs(10),
     ask_after: Duration::from_secs(30),
     ask_again: Duration::from_secs(10),
     idle: Duration::from_secs(30),
     most_idle: 100,
+    http2: false,
 };
+
+/// For what the loops ask and write: one connection, if the server speaks HTTP/2, as client-go has. Where it does not, as many connections
+/// are kept for the next burst as the pace lets requests through.
+const REQUESTS: Keeping = Keeping { http2: true, ..WATCHES };
 
 /// For the Lease: a dead peer is noticed within one renew deadline of 10 s (reliability row 78). The elector bounds each request, connecting
 /// included, by half of that deadline itself, and gives up the connection with the request.
@@ -85,6 +93,7 @@ const LEASE: Keeping = Keeping {
     idle: Duration::from_secs(30),
     // One that renews and one that watches.
     most_idle: 2,
+    http2: false,
 };
 
 /// Reads the configuration without connecting.
@@ -113,7 +122,7 @@ pub async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
     }
     // A retry layer below us would send a POST twice; reads of watches have time-outs of their own.
     config.default_retry = false;
-    config.connect_timeout = Some(LOOPS.connect);
+    config.connect_timeout = Some(WATCHES.connect);
     config.read_timeout = None;
     Ok(config)
 }
@@ -135,8 +144,10 @@ fn server(text: &str, secure: bool) -> Option<http::Uri> {
 /// The ways to one API server. They share no connection: a burst, or watches that hang, must not cost the leadership (reliability row 78).
 #[derive(Clone)]
 pub struct Clients {
-    /// For all loops and their watches.
-    pub loops: Client,
+    /// For what the loops ask and write.
+    pub requests: Client,
+    /// For their lists and watches.
+    pub watches: Client,
     /// For the Lease alone, with short timeouts.
     pub lease: Client,
     /// The server's `host:port`.
@@ -156,7 +167,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Clients, ConnectError> 
             None => ConnectError::Client(Box::new(source)),
         })
     };
-    Ok(Clients { loops: client(LOOPS)?, lease: client(LEASE)?, host })
+    Ok(Clients { requests: client(REQUESTS)?, watches: client(WATCHES)?, lease: client(LEASE)?, host })
 }
 
 /// A client for a configuration that [`load`] has read: kube's layers for address, identity and headers over a connection pool of our own,
@@ -181,7 +192,11 @@ fn client_for(mut config: Config, keeping: Keeping) -> Result<Client, kube::Erro
     tcp.set_keepalive(Some(keeping.ask_after));
     tcp.set_keepalive_interval(Some(keeping.ask_again));
     tcp.set_keepalive_retries(Some(3));
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
+    let mut tls = config.rustls_client_config()?;
+    if keeping.http2 {
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
+    let mut connector = TimeoutConnector::new(HttpsConnector::new(tcp, tls, false, server_name(&config)?));
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
@@ -189,6 +204,12 @@ fn client_for(mut config: Config, keeping: Keeping) -> Result<Client, kube::Erro
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(keeping.idle)
         .pool_max_idle_per_host(keeping.most_idle)
+        .timer(TokioTimer::new())
+        // The kernel asks a peer that has taken everything; one that owes answers is asked here, or its connection would be used until the
+        // kernel has given up sending.
+        .http2_keep_alive_interval(keeping.ask_after)
+        .http2_keep_alive_timeout(keeping.ask_again)
+        .http2_keep_alive_while_idle(true)
         .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
@@ -197,6 +218,13 @@ fn client_for(mut config: Config, keeping: Keeping) -> Result<Client, kube::Erro
         .map_err(BoxError::from)
         .service(pool);
     Ok(Client::new(service, config.default_namespace))
+}
+
+/// The name that the server's certificate has to bear: that of the URL, unless the kubeconfig has another (`tls-server-name`).
+fn server_name(config: &Config) -> Result<Arc<dyn ResolveServerName + Send + Sync>, kube::Error> {
+    let Some(name) = config.tls_server_name.clone() else { return Ok(Arc::new(DefaultServerNameResolver::default())) };
+    let name = name.try_into().map_err(|error| kube::Error::RustlsTls(kube::client::RustlsTlsError::InvalidServerName(error)))?;
+    Ok(Arc::new(FixedServerNameResolver::new(name)))
 }
 
 #[cfg(test)]

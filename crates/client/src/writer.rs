@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use evenkeel_api::{Key, Kind, Meta, Text, Uid, Version};
+use evenkeel_api::{Key, Kind, Meta, NAMESPACES, Text, Uid, Version};
 use evenkeel_cache::{Cache, Owner, Wait};
 use evenkeel_plan::{Answer, Done, Failure, FailureKind, Outcome, Target, Write};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
@@ -138,7 +138,7 @@ impl Writer {
         }
         if let Write::DeleteCollection { .. } = write {
             // Asking again is harmless, and what is left is counted anyway.
-            let answer = Answer { uid: Uid::new(""), version: None };
+            let answer = Answer { uid: Uid::new(""), version: None, gone: false };
             return if reply.code.is_success() { Done::Written(answer) } else { Done::Failed(refused(reply.code, reply.status())) };
         }
         if reply.code.is_success() {
@@ -171,13 +171,18 @@ impl Writer {
                 return self.unknown(owner, write, "the server answered with something that is no object").await;
             }
             self.wait_gone(owner, target);
-            return Done::Written(Answer { uid: target.uid.clone(), version: None });
+            // A server says `Status` of what is gone, but also of what was on its way out before, which a version rules out. Kinds whose
+            // objects come back instead tell nothing.
+            let left = body.metadata.unwrap_or_default();
+            let gone = body.kind.as_deref() == Some("Status") && left.uid.is_none() && target.version.is_some();
+            return Done::Written(Answer { uid: target.uid.clone(), version: left.version(), gone });
         }
+        let went = body.metadata.as_ref().is_some_and(WrittenMeta::let_go) && write.kind() != &NAMESPACES;
         let Some(answer) = body.metadata.and_then(WrittenMeta::answer) else {
             return self.unknown(owner, write, "the server answered with something that is no object").await;
         };
         self.wait_for(owner, write.kind(), answer.version);
-        Done::Written(answer)
+        Done::Written(Answer { gone: went, ..answer })
     }
 
     fn wait_for(&self, owner: &Owner, kind: Kind, version: Option<Version>) {
@@ -310,7 +315,8 @@ fn is_life(object: &Value, target: &Target) -> bool {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Written<'a> {
-    kind: Option<IgnoredAny>,
+    #[serde(borrow)]
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     metadata: Option<WrittenMeta<'a>>,
 }
@@ -322,11 +328,25 @@ struct WrittenMeta<'a> {
     uid: Option<Text<'a>>,
     #[serde(borrow)]
     resource_version: Option<Text<'a>>,
+    deletion_timestamp: Option<IgnoredAny>,
+    deletion_grace_period_seconds: Option<i64>,
+    finalizers: Option<Vec<IgnoredAny>>,
 }
 
 impl WrittenMeta<'_> {
+    fn version(&self) -> Option<Version> {
+        self.resource_version.as_deref().and_then(Version::parse)
+    }
+
     fn answer(self) -> Option<Answer> {
-        Some(Answer { uid: Uid::new(&self.uid?), version: self.resource_version.as_deref().and_then(Version::parse) })
+        Some(Answer { uid: Uid::new(self.uid.as_deref()?), version: self.version(), gone: false })
+    }
+
+    /// Whether a write that left an object like this made it go: it was being deleted, and nothing holds it any more (the rule of every kind
+    /// but namespaces, which have finalizers of their own besides: `ShouldDeleteDuringUpdate` in the API server's registry).
+    fn let_go(&self) -> bool {
+        let held = self.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+        self.deletion_timestamp.is_some() && !held && self.deletion_grace_period_seconds.unwrap_or(0) == 0
     }
 }
 
@@ -335,6 +355,7 @@ fn answer_of(object: &Value) -> Option<Answer> {
     Some(Answer {
         uid: Uid::new(meta.get("uid")?.as_str()?),
         version: meta.get("resourceVersion").and_then(Value::as_str).and_then(Version::parse),
+        gone: false,
     })
 }
 

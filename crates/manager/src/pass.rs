@@ -126,6 +126,10 @@ impl<L: ControlLoop> Shell<L> {
         let plan = self.control_loop.plan(&snap, self.clock.now());
         let outcome = self.carry_out(&owner, &plan.steps).await;
         self.control_loop.remember(&snap, &plan, &outcome, self.clock.now());
+        if !plan.is_empty() {
+            let told = self.control_loop.answered(&snap, &plan, &outcome, &self.cache.read());
+            told.into_iter().for_each(|trigger| queue(&self.queue, trigger, Priority::Changed));
+        }
         if let Some(fenced) = outcome.failures().find(|f| f.kind == FailureKind::Fenced) {
             // Not a failure of the object: it gets no event and no condition, and the next leader looks at it anew.
             return After::Failed(fenced.message.clone());

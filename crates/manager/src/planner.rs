@@ -70,7 +70,7 @@ impl Planner {
         ];
         let loops: Vec<_> = all.into_iter().filter(|(about, _)| options.controllers.runs(about.name)).collect();
         let cache = Cache::new();
-        let feed = Feed::new(world.client.clone(), world.chance.clone());
+        let feed = Feed::new(world.watch_client.clone(), world.chance.clone());
         let drivers: Vec<_> = wiring::kinds_read(loops.iter().map(|(about, _)| *about)).map(|read| (read.driver)(&feed)).collect();
         drivers.iter().for_each(|d| d.register(&cache));
         let collector = loops.iter().map(|(about, _)| *about).find(|about| **about == evenkeel_garbage_collector::ABOUT);

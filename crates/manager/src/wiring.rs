@@ -174,7 +174,7 @@ pub(crate) fn wire(
     });
     let queues = std::mem::take(&mut common.queues);
     let senders = std::mem::take(&mut common.senders);
-    let feed = Feed { metrics: watch_metrics, ..Feed::new(world.client.clone(), world.chance.clone()) }.released(move |owners| {
+    let feed = Feed { metrics: watch_metrics, ..Feed::new(world.watch_client.clone(), world.chance.clone()) }.released(move |owners| {
         for Owner { controller, key } in owners {
             if let Some(queue) = queues.get(controller) {
                 queue.add(key, Priority::Changed);

@@ -9,9 +9,11 @@ use evenkeel_watch::Chance;
 /// What a manager is given instead of taking it from the machine.
 #[derive(Clone)]
 pub struct World {
-    /// Transport to the API server, for the loops and their watches.
+    /// Transport to the API server for what the loops ask and write.
     pub client: kube::Client,
-    /// Transport for the Lease. Over a network it shares no connection with [`World::client`]: what the loops do to theirs must not cost the
+    /// Transport for lists and watches.
+    pub watch_client: kube::Client,
+    /// Transport for the Lease. Over a network it shares no connection with the others: what the loops do to theirs must not cost the
     /// leadership (reliability row 78).
     pub lease_client: kube::Client,
     /// Its `host:port`, for metrics.
@@ -28,9 +30,9 @@ impl World {
     /// # Errors
     /// When there is no usable configuration; the message names the kubeconfig. Nothing is sent yet.
     pub async fn connect(options: &ConnectOptions, clock: Arc<dyn Clock>) -> Result<Self, ConnectError> {
-        let Clients { loops: client, lease: lease_client, host } = connect(options).await?;
+        let Clients { requests: client, watches: watch_client, lease: lease_client, host } = connect(options).await?;
         // Every RandomState is keyed anew by the system: all that jitter and identities need.
         let chance: Chance = Arc::new(|| RandomState::new().build_hasher().finish());
-        Ok(Self { client, lease_client, host, clock, chance })
+        Ok(Self { client, watch_client, lease_client, host, clock, chance })
     }
 }

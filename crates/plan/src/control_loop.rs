@@ -64,6 +64,12 @@ pub trait ControlLoop: Send + Sync + 'static {
     /// Keeps what the next look should know and the cache may not show yet, such as names that turned out to be taken.
     fn remember(&self, _snap: &Self::Snapshot, _plan: &Plan, _outcome: &Outcome, _now: Timestamp) {}
 
+    /// Keys that the answers alone make worth looking at, before the cache shows what they tell. Runs after [`ControlLoop::remember`], where
+    /// anything was written: look-ups only. The events that follow are told as ever, so nothing depends on it but time.
+    fn answered(&self, _snap: &Self::Snapshot, _plan: &Plan, _outcome: &Outcome, _stores: &Stores) -> Vec<Trigger> {
+        Vec::new()
+    }
+
     /// What a new leader looks at whatever changes: all objects of the primary kind, or the one key of a loop whose passes are about the
     /// whole cluster.
     fn all(&self, stores: &Stores) -> Vec<Trigger> {

@@ -37,8 +37,10 @@ pub enum Done {
 pub struct Answer {
     /// Uid of the object.
     pub uid: Uid,
-    /// Its version after the write.
+    /// Its version after the write. `None`: the server did not say, as where a deletion left nothing.
     pub version: Option<Version>,
+    /// Whether the object certainly went with the write: a deletion that nothing holds up, or the release of what held it last.
+    pub gone: bool,
 }
 
 /// Why a write failed.

@@ -127,6 +127,10 @@ impl<L: ControlLoop> ControlLoop for Witnessed<L> {
         self.inner.remember(&snap.inner, plan, outcome, now);
     }
 
+    fn answered(&self, snap: &Self::Snapshot, plan: &Plan, outcome: &Outcome, stores: &Stores) -> Vec<Trigger> {
+        self.inner.answered(&snap.inner, plan, outcome, stores)
+    }
+
     fn all(&self, stores: &Stores) -> Vec<Trigger> {
         match self.by.bug {
             Some(Bug::NeverLooksAgain) => Vec::new(),

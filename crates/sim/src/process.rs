@@ -81,8 +81,8 @@ pub(crate) async fn supervise(it: Supervised) {
         let clock = Arc::new(VirtualClock { ahead: clocks.ahead, ..clock });
         let memory = Arc::<Memory>::default();
         let around = Witness { history: network.history.clone(), network: network.clone(), link: link.id, rate: clocks.rate, bug, memory };
-        let world =
-            World { lease_client: client.clone(), client, host: "sim".into(), clock, chance: Arc::new(move || lock(&chance).next()) };
+        let (watch_client, lease_client) = (client.clone(), client.clone());
+        let world = World { client, watch_client, lease_client, host: "sim".into(), clock, chance: Arc::new(move || lock(&chance).next()) };
         let controllers = Selection::parse(loops).expect("names of controllers");
         let options = Options { identity: Some(format!("m{}-{}", manager, link.id)), secure_port: None, controllers, ..Options::default() };
         let mut process = tokio::task::JoinSet::new();

@@ -63,6 +63,7 @@ impl World {
         let draws = AtomicU64::new(self.seed);
         let client = kube_client(Arc::clone(&self.server));
         let world = evenkeel_manager::World {
+            watch_client: client.clone(),
             lease_client: client.clone(),
             client,
             host: "in-process".to_owned(),

@@ -119,7 +119,7 @@ async fn a_post_answered_503_over_a_socket_arrives_once() {
         let (address, counts) = serve(move |_| Then::Answer(code)).await;
         // Both ways to a client: ours, and kube's own stack over the same configuration.
         for client in
-            [connect(&master(address)).await.unwrap().loops, kube::Client::try_from(load(&master(address)).await.unwrap()).unwrap()]
+            [connect(&master(address)).await.unwrap().requests, kube::Client::try_from(load(&master(address)).await.unwrap()).unwrap()]
         {
             let before = counts.requests();
             assert_eq!(post(&api(client), "x").await.unwrap().code, StatusCode::from_u16(code).unwrap());
@@ -142,7 +142,7 @@ async fn with_kubes_default_retry_the_same_post_would_arrive_again() {
 #[tokio::test]
 async fn a_post_whose_connection_is_closed_arrives_once() {
     let (address, counts) = serve(|_| Then::Close).await;
-    let api = api(connect(&master(address)).await.unwrap().loops);
+    let api = api(connect(&master(address)).await.unwrap().requests);
     for n in 0..20 {
         let body = format!("post {n}");
         assert!(matches!(post(&api, &body).await, Err(CallError::Broken(_))));
@@ -154,7 +154,7 @@ async fn a_post_whose_connection_is_closed_arrives_once() {
 #[tokio::test]
 async fn a_post_on_a_kept_connection_that_is_closed_on_it_arrives_once() {
     let (address, counts) = serve(|n| if n % 2 == 0 { Then::Answer(201) } else { Then::Close }).await;
-    let api = api(connect(&master(address)).await.unwrap().loops);
+    let api = api(connect(&master(address)).await.unwrap().requests);
     for n in 0..40 {
         let result = post(&api, &format!("post {n}")).await;
         assert_eq!(result.is_ok(), n % 2 == 0, "{n}: {result:?}");
@@ -171,7 +171,7 @@ async fn a_post_on_a_kept_connection_that_is_closed_on_it_arrives_once() {
 #[tokio::test]
 async fn posts_that_race_with_the_closing_of_idle_connections_arrive_at_most_once() {
     let (address, counts) = serve(|n| Then::AnswerAndClose(201, Duration::from_micros((n as u64 * 37) % 700))).await;
-    let api = api(connect(&master(address)).await.unwrap().loops);
+    let api = api(connect(&master(address)).await.unwrap().requests);
     let mut answered = 0;
     for n in 0..1500_u64 {
         let body = format!("post {n}");
@@ -195,7 +195,7 @@ async fn posts_that_race_with_the_closing_of_idle_connections_arrive_at_most_onc
 #[tokio::test]
 async fn a_kept_connection_that_was_closed_at_rest_costs_nothing() {
     let (address, counts) = serve(|_| Then::AnswerAndClose(201, Duration::ZERO)).await;
-    let api = api(connect(&master(address)).await.unwrap().loops);
+    let api = api(connect(&master(address)).await.unwrap().requests);
     for n in 0..20 {
         assert!(post(&api, &format!("post {n}")).await.is_ok());
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -206,7 +206,7 @@ async fn a_kept_connection_that_was_closed_at_rest_costs_nothing() {
 #[tokio::test]
 async fn connections_are_kept_and_shared() {
     let (address, counts) = serve(|_| Then::Answer(200)).await;
-    let api = api(connect(&master(address)).await.unwrap().loops);
+    let api = api(connect(&master(address)).await.unwrap().requests);
     for _ in 0..200 {
         post(&api, "x").await.unwrap();
     }
@@ -219,9 +219,9 @@ async fn loops_and_lease_share_no_connection() {
     let (address, counts) = serve(|_| Then::Answer(200)).await;
     let clients = connect(&master(address)).await.unwrap();
     assert_eq!(clients.host, address.to_string());
-    let (loops, lease) = (api(clients.loops), api(clients.lease));
+    let (requests, lease) = (api(clients.requests), api(clients.lease));
     for round in 0..5 {
-        post(&loops, "x").await.unwrap();
+        post(&requests, "x").await.unwrap();
         // The connection is back in its pool a moment later.
         tokio::time::sleep(Duration::from_millis(20)).await;
         if round == 0 {
@@ -237,7 +237,7 @@ async fn loops_and_lease_share_no_connection() {
 #[tokio::test]
 async fn a_server_that_accepts_and_says_nothing_times_out() {
     let (address, counts) = serve(|_| Then::Nothing).await;
-    let api = api(connect(&master(address)).await.unwrap().loops).with_timeout(Duration::from_millis(200));
+    let api = api(connect(&master(address)).await.unwrap().requests).with_timeout(Duration::from_millis(200));
     assert!(matches!(post(&api, "x").await, Err(CallError::TimedOut(_))));
     assert!(matches!(post(&api, "y").await, Err(CallError::TimedOut(_))));
     assert_eq!(counts.requests(), 2);
@@ -249,7 +249,7 @@ async fn a_server_that_is_not_there_was_sent_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = post(&api(connect(&master(address)).await.unwrap().loops), "x").await.unwrap_err();
+    let error = post(&api(connect(&master(address)).await.unwrap().requests), "x").await.unwrap_err();
     assert!(matches!(&error, CallError::NotSent(text) if text.contains("refused")), "{error:?}");
 }
 
@@ -263,7 +263,7 @@ async fn an_answer_that_is_not_http_is_an_error() {
         let _ = socket.read(&mut buffer).await;
         let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await;
     });
-    let result = post(&api(connect(&master(address)).await.unwrap().loops), "x").await;
+    let result = post(&api(connect(&master(address)).await.unwrap().requests), "x").await;
     assert!(matches!(result, Err(CallError::Broken(_))), "{result:?}");
 }
 
@@ -272,7 +272,7 @@ async fn an_answer_that_is_not_http_is_an_error() {
 async fn a_quick_server_on_this_machine_is_not_throttled() {
     let (address, _) = serve(|_| Then::Answer(201)).await;
     let pace = Pace::new(PaceOptions::default());
-    let api = Api::new(connect(&master(address)).await.unwrap().loops, "test", pace.clone(), ClientMetrics::unregistered("host"));
+    let api = Api::new(connect(&master(address)).await.unwrap().requests, "test", pace.clone(), ClientMetrics::unregistered("host"));
     for _ in 0..4 {
         let posts = (0..500).map(|_| post(&api, "{}"));
         assert!(futures::future::join_all(posts).await.iter().all(Result::is_ok));

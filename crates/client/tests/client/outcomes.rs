@@ -1,9 +1,9 @@
 //! What each answer of the server means to a loop.
 
-use evenkeel_api::PODS;
+use evenkeel_api::{NAMESPACES, PODS, Version};
 use evenkeel_cache::Wait;
-use evenkeel_plan::{Done, FailureKind, Write};
-use serde_json::json;
+use evenkeel_plan::{Done, FailureKind, PatchForm, Target, Write};
+use serde_json::{Value, json};
 
 use crate::{
     server::{Reply, status},
@@ -217,4 +217,41 @@ async fn a_delete_that_was_carried_out_tells_its_uid() {
     assert!(matches!(&done, Done::Written(a) if a.uid.to_string() == "uid-a"), "{done:?}");
     assert_eq!(world.behind(), None, "the cache never had it, so nothing is missing");
     assert_eq!(target("a", None).kind, &PODS);
+}
+
+/// What a server's words say about the object: `ShouldDeleteDuringUpdate` and `finalizeDelete` in the API server's registry.
+#[tokio::test(start_paused = true)]
+async fn an_answer_tells_whether_the_object_went() {
+    let going = |rest: Value| {
+        let mut meta =
+            json!({"name": "a", "namespace": "ns", "uid": "uid-a", "resourceVersion": "9", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        meta.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta})
+    };
+    let success =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": {"name": "a", "uid": "uid-a"}});
+    let exactly = || Write::Delete { target: target("a", Some(7)), propagation: None, grace: None };
+    let namespace = || {
+        let target = Target { kind: &NAMESPACES, ..target("a", None) };
+        Write::Patch { target, subresource: None, form: PatchForm::Merge, body: json!({}) }
+    };
+    let mut called_status = going(json!({}));
+    called_status["kind"] = "Status".into();
+    for (what, write, answer, gone, version) in [
+        ("a deletion that left nothing", exactly(), success.clone(), true, None),
+        ("the same, of what may have been on its way out before", delete("a"), success, false, None),
+        ("a deletion that waits", exactly(), going(json!({"finalizers": ["foregroundDeletion"]})), false, Some(9)),
+        ("a kind whose objects come back when they went", exactly(), going(json!({})), false, Some(9)),
+        ("a kind of that name", exactly(), called_status, false, Some(9)),
+        ("a release", patch("a"), going(json!({})), true, Some(9)),
+        ("a release of one of two", patch("a"), going(json!({"finalizers": ["example.com/h"]})), false, Some(9)),
+        ("a release without grace", patch("a"), going(json!({"finalizers": [], "deletionGracePeriodSeconds": 0})), true, Some(9)),
+        ("a release in the time of grace", patch("a"), going(json!({"deletionGracePeriodSeconds": 30})), false, Some(9)),
+        ("an object that stays", patch("a"), going(json!({"deletionTimestamp": null})), false, Some(9)),
+        ("a namespace, which has finalizers of its own", namespace(), going(json!({})), false, Some(9)),
+    ] {
+        let world = world(move |_, _| Reply::Json(200, answer.clone()));
+        let Done::Written(told) = world.one(write).await else { panic!("{what}") };
+        assert_eq!((told.gone, told.version), (gone, version.map(Version)), "{what}");
+    }
 }

@@ -19,7 +19,7 @@ fn failed(kind: FailureKind, message: &str) -> Done {
 }
 
 fn existed() -> Done {
-    Done::Existed(Answer { uid: Uid::new("x"), version: Some(Version(9)) })
+    Done::Existed(Answer { uid: Uid::new("x"), version: Some(Version(9)), gone: false })
 }
 
 /// workloads 2.18.1; recorded story `deploy-create`.

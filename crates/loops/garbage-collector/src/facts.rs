@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use evenkeel_api::{Key, Kind, Meta, Name, OwnerReference, Uid};
+use evenkeel_api::{Key, Kind, Meta, Name, OwnerReference, Uid, Version};
 use evenkeel_cache::Stores;
 use evenkeel_plan::{Done, FailureKind, Outcome, Plan, Propagation, Write};
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +15,7 @@ use crate::{
     plan::{Verdict, verdict},
     recent::Recent,
     ring::waits,
-    snapshot::Met,
+    snapshot::{Dependents, Met},
     standing::{Owner, Standing},
     telling::{self, Told},
 };
@@ -67,13 +67,13 @@ impl Identity {
     }
 }
 
-/// What a live read said.
+/// What a live read said, or the answer to our own write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// It is there, and stays.
     Stays,
-    /// It waits for its dependents.
-    Waits,
+    /// It waits for its dependents, as of this version.
+    Waits(Option<Version>),
 }
 
 /// An owner that somebody asks for.
@@ -81,6 +81,12 @@ pub(crate) enum Seen {
 struct Question {
     since: Timestamp,
     until: Timestamp,
+}
+
+impl Question {
+    fn asked(now: Timestamp) -> Self {
+        Self { since: now, until: now.saturating_add(ASKED).unwrap_or(now) }
+    }
 }
 
 /// The time, for how old a fact is.
@@ -101,6 +107,8 @@ struct Known {
     judged: Recent<(Uid, Uid), ()>,
     /// Since when an owner that nobody blocks has waited for the others to be looked at.
     unjudged: Recent<Uid, Timestamp>,
+    /// Objects that went when we released them, and which the cache may show for a moment still.
+    released: Recent<Uid, ()>,
     /// Objects that were told about, by uid.
     told: Recent<Uid, Told>,
     /// Kinds that take no strategic patch, as the server said.
@@ -119,6 +127,7 @@ impl Known {
             met: Recent::new(MOST),
             judged: Recent::new(MOST),
             unjudged: Recent::new(MOST),
+            released: Recent::new(MOST),
             told: Recent::new(MOST),
             merge_only: BTreeSet::new(),
             restores,
@@ -177,6 +186,7 @@ impl Facts {
             known.told.len(),
             known.judged.len(),
             known.unjudged.len(),
+            known.released.len(),
         ]
         .into_iter()
         .sum()
@@ -227,8 +237,23 @@ impl Facts {
         if let Some(question) = known.asked.get(identity).filter(|q| now < q.until) {
             return Err(question.since);
         }
-        known.asked.insert(identity.clone(), Question { since: now, until: now.saturating_add(ASKED).unwrap_or(now) });
+        known.asked.insert(identity.clone(), Question::asked(now));
         Ok(())
+    }
+
+    /// An object that is about to be deleted so that it waits for its dependents: the answer will say that it does, and whoever wants to know
+    /// before, because the event came first, waits for that answer.
+    pub(crate) fn announce(&self, snap: &Snapshot) {
+        if let (Some(object), Verdict::Delete { propagation: Propagation::Foreground, .. }) = (&snap.object, verdict(snap)) {
+            let now = self.now();
+            let identity = Identity::was(object.kind, &object.meta.key(), &object.meta.uid);
+            self.known().asked.insert(identity, Question::asked(now));
+        }
+    }
+
+    /// Whether an object went when we released it.
+    pub(crate) fn released(&self, object: &Meta) -> bool {
+        object.deleting.is_some() && self.known().released.get(&object.uid).is_some()
     }
 
     /// Whether the server refused strategic patches of a kind.
@@ -301,10 +326,16 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
             (Write::Look { kind, key }, done) => {
                 asked.remove(&(*kind, key)).into_iter().flatten().for_each(|owner| answered(&mut known, owner, done, now));
             }
-            (Write::Delete { propagation: Some(Propagation::Foreground), target, .. }, Done::Written(_)) => {
-                // The server's answer to our own delete is a live read of an owner that waits from now on.
-                known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits, now));
+            // The server's answers to our own writes are live reads.
+            (Write::Delete { target, .. }, Done::Written(answer)) if answer.gone => {
+                if snap.dependents != Dependents::None {
+                    known.gone.insert(Identity::was(target.kind, &target.key, &target.uid), true);
+                }
             }
+            (Write::Delete { propagation: Some(Propagation::Foreground), target, .. }, Done::Written(answer)) => {
+                known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits(answer.version), now));
+            }
+            (Write::Patch { target, .. }, Done::Written(answer)) if answer.gone => known.released.insert(target.uid.clone(), ()),
             (Write::Patch { target, .. }, Done::Failed(failure)) if failure.kind == FailureKind::NotAllowed => {
                 known.merge_only.insert(target.kind);
             }
@@ -319,6 +350,11 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
     let awaited = plan.is_empty() && matches!(snap.met, Some(Met::Found { .. }));
     if !conflict && !awaited {
         known.met.remove(&snap.key);
+    }
+    // Announced or not, it is known by now whether it waits.
+    let announced = plan.writes().any(|write| matches!(write, Write::Delete { propagation: Some(Propagation::Foreground), .. }));
+    if announced {
+        known.asked.remove(&Identity::was(object.kind, &object.meta.key(), &object.meta.uid));
     }
     // Who was not asked for after all may be asked for by somebody else.
     asked.into_values().flatten().for_each(|owner| known.asked.remove(&owner.identity));
@@ -345,7 +381,7 @@ fn answered(known: &mut Known, owner: &Owner, done: &Done, now: Timestamp) {
         Done::AlreadyGone => known.gone.insert(owner.identity.clone(), false),
         Done::Found(meta) if meta.uid != owner.reference.uid => known.gone.insert(owner.identity.clone(), false),
         Done::Found(meta) => {
-            let seen = if waits(meta) { Seen::Waits } else { Seen::Stays };
+            let seen = if waits(meta) { Seen::Waits(Some(meta.version)) } else { Seen::Stays };
             known.seen.insert(owner.identity.clone(), (seen, asked_at));
         }
         _ => known.asked.insert(owner.identity.clone(), Question { since: now, until: now.saturating_add(FAILED).unwrap_or(now) }),

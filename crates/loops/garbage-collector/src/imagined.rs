@@ -80,7 +80,7 @@ impl Server {
                     }
                     let propagation = propagation.unwrap_or_else(|| by_default(target.kind, &meta));
                     self.delete(target.kind, &target.key, propagation, now);
-                    written(&meta)
+                    self.written(target)
                 }
                 _ => Done::AlreadyGone,
             },
@@ -94,7 +94,7 @@ impl Server {
                     match patched(&meta, *form, &body["metadata"]) {
                         Some(new) => {
                             self.put(target.kind, new);
-                            written(&meta)
+                            self.written(target)
                         }
                         None => failed(FailureKind::Invalid, "the patch cannot be read"),
                     }
@@ -102,6 +102,11 @@ impl Server {
             },
             _ => failed(FailureKind::NotAllowed, "headers are all there is here"),
         }
+    }
+
+    fn written(&self, target: &Target) -> Done {
+        let left = self.get(target.kind, &target.key);
+        Done::Written(Answer { uid: target.uid.clone(), version: left.map(|meta| meta.version), gone: left.is_none() })
     }
 }
 
@@ -126,10 +131,6 @@ fn partial(meta: &Arc<Meta>) -> Partial {
 
 fn outdated(target: &Target, meta: &Meta) -> Option<Done> {
     target.version.filter(|version| *version != meta.version).map(|_| failed(FailureKind::Conflict, "the object has been changed"))
-}
-
-fn written(meta: &Meta) -> Done {
-    Done::Written(Answer { uid: meta.uid.clone(), version: None })
 }
 
 fn failed(kind: FailureKind, message: &str) -> Done {

@@ -114,11 +114,16 @@ impl ControlLoop for GarbageCollector {
     fn snapshot(&self, stores: &Stores, key: &Key) -> Snapshot {
         let mut snap = snapshot::take(stores, key, &self.facts);
         snap.admission = self.interlock.admit(stores, &snap);
+        self.facts.announce(&snap);
         snap
     }
 
     fn plan(&self, snap: &Snapshot, now: Timestamp) -> Plan {
         plan::plan(snap, now)
+    }
+
+    fn answered(&self, snap: &Snapshot, plan: &Plan, outcome: &Outcome, stores: &Stores) -> Vec<Trigger> {
+        triggers::answered(snap, plan, outcome, stores, &self.facts)
     }
 
     fn conclude(&self, snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report {

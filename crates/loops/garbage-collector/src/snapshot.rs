@@ -128,7 +128,8 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
     };
     let Some((kind, at)) = object_of(stores, key) else { return snap };
     let header = stores.any(kind).and_then(|store| store.header(&at.namespace, &at.name)).and_then(|header| header.meta());
-    let Some(meta) = header else { return snap };
+    // What went when it was released is gone, whatever the cache still shows.
+    let Some(meta) = header.filter(|meta| !facts.released(meta)) else { return snap };
     snap.object = Some(Object { kind, meta: meta.clone() });
     if meta.deleting.is_some() {
         snap.held = held(stores, facts, kind, meta);
@@ -202,7 +203,7 @@ fn held(stores: &Stores, facts: &Facts, kind: Kind, meta: &Meta) -> Held {
     if !meta.held_by(FOREGROUND) {
         return Held::Not;
     }
-    let blocked = ring::blocked(stores, kind, meta);
+    let blocked = ring::blocked(stores, facts, kind, meta);
     Held::ByDependents { blocked, unjudged: !blocked && unjudged(stores, facts, kind, meta) }
 }
 

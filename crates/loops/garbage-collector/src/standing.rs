@@ -1,7 +1,7 @@
 //! What an owner is to a dependent (garbage-collection A8).
 
 use evenkeel_api::{Key, Kind, Meta, OwnerReference, Uid};
-use evenkeel_cache::Stores;
+use evenkeel_cache::{Header, Stores};
 
 use crate::{
     facts::{Facts, Identity, Seen},
@@ -21,7 +21,7 @@ pub struct Owner {
     /// Where the owner lives, when that is no place that the reference could mean.
     pub elsewhere: Option<Key>,
     pub(crate) identity: Identity,
-    /// Whether the cache shows that it waits for its dependents.
+    /// Whether it waits for its dependents, as the cache shows it or an answer said.
     pub(crate) waits: bool,
 }
 
@@ -79,10 +79,14 @@ pub(crate) fn judge(stores: &Stores, facts: &Facts, object: &Meta, reference: &O
         return owner(Standing::Gone, identity);
     }
     let cached = stores.any(kind).and_then(|store| store.header(namespace, &reference.name)).filter(|h| *h.uid() == reference.uid);
-    let waits = cached.is_some_and(|header| header.meta().is_some_and(waits));
-    let standing = match (cached, facts.seen(&identity)) {
+    let seen = facts.seen(&identity);
+    let shown = cached.and_then(Header::meta);
+    // An answer may be ahead of the cache.
+    let ahead = matches!((shown, seen), (Some(owner), Some(Seen::Waits(Some(version)))) if owner.version < version);
+    let waits = ahead || shown.is_some_and(waits);
+    let standing = match (cached, seen) {
         (Some(_), _) if !waits => Standing::Stays,
-        (_, Some(Seen::Waits)) => Standing::Waits,
+        (_, Some(Seen::Waits(_))) => Standing::Waits,
         // The cache does not show it, or shows that it waits: as it was before it changed its mind, or as it has been since that read.
         (_, Some(Seen::Stays)) => Standing::StaysUnwatched,
         (None, None) if stores.mapping().awaited.contains(kind) => Standing::Awaited,

@@ -1,5 +1,6 @@
 //! The rules of garbage-collection A, one file per heading of its scenarios (A16), in a [`world::World`].
 
+mod answers;
 mod background;
 mod bad_input;
 mod foreground;

@@ -154,7 +154,7 @@ impl Cluster {
     pub fn report(&self) -> Report {
         let snap = self.snapshot();
         let plan = self.looper.plan(&snap, at(self.now));
-        let answer = || Done::Written(Answer { uid: Uid::new("new"), version: Some(Version(1)) });
+        let answer = || Done::Written(Answer { uid: Uid::new("new"), version: Some(Version(1)), gone: false });
         let steps = plan.steps.iter().map(|s| s.iter().map(|_| answer()).collect()).collect();
         self.looper.conclude(&snap, &plan, &Outcome { steps }, at(self.now))
     }
@@ -421,7 +421,7 @@ impl Cluster {
 
 fn answer(object: &Value) -> Answer {
     let meta = &object["metadata"];
-    Answer { uid: Uid::new(meta["uid"].as_str().unwrap()), version: meta["resourceVersion"].as_str().and_then(Version::parse) }
+    Answer { uid: Uid::new(meta["uid"].as_str().unwrap()), version: meta["resourceVersion"].as_str().and_then(Version::parse), gone: false }
 }
 
 fn controls(object: &Value, uid: Option<&Uid>) -> bool {

@@ -382,6 +382,8 @@ impl World {
             outcome.steps.push(step.iter().map(|write| self.send(&owner, write)).collect());
         }
         self.collector.remember(&snap, &plan, &outcome, self.now());
+        let told = self.collector.answered(&snap, &plan, &outcome, &self.stores());
+        self.queue().extend(told.into_iter().map(|trigger| trigger.key));
         let report = self.collector.conclude(&snap, &plan, &outcome, self.now());
         let told = report.events.into_iter().filter(|event| event.reason != "OverCollectionBudget" || self.interlock.is_some());
         self.events.extend(told.map(|e| format!("{} {}: {}", e.about.name, e.reason, e.message)));

@@ -216,5 +216,5 @@ impl World {
 }
 
 fn answer() -> Done {
-    Done::Written(Answer { uid: Uid::new("ns"), version: None })
+    Done::Written(Answer { uid: Uid::new("ns"), version: None, gone: false })
 }

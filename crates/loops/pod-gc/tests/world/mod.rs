@@ -207,7 +207,7 @@ impl World {
         if self.fail == Some(line.as_str()) {
             return fail(FailureKind::Other, "the server is unwell");
         }
-        let answer = |uid: &str| Done::Written(Answer { uid: Uid::new(uid), version: None });
+        let answer = |uid: &str| Done::Written(Answer { uid: Uid::new(uid), version: None, gone: false });
         match write {
             Write::Look { .. } if self.nodes.contains_key(&name) || self.unseen.contains(&name) => answer("node"),
             Write::Look { .. } => Done::AlreadyGone,

@@ -65,7 +65,7 @@ impl Server {
 
     fn answer(&self, kind: Kind, name: &str) -> Done {
         let meta = &self.get(kind, name).unwrap()["metadata"];
-        Done::Written(Answer { uid: Uid::new(meta["uid"].as_str().unwrap()), version: version(meta) })
+        Done::Written(Answer { uid: Uid::new(meta["uid"].as_str().unwrap()), version: version(meta), gone: false })
     }
 
     fn create(&mut self, kind: Kind, name: &str, controller: Option<&Uid>, body: &Value, now: Timestamp) -> Done {
@@ -128,7 +128,7 @@ impl Server {
         if target.version.is_some_and(|v| version(&there["metadata"]) != Some(v)) {
             return failed(FailureKind::Conflict, format!("the ResourceVersion of {name} is not the one in the precondition"));
         }
-        let answer = Answer { uid: target.uid.clone(), version: None };
+        let answer = Answer { uid: target.uid.clone(), version: None, gone: false };
         let ended = matches!(there["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
         let held = there["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
         if held || (!ended && there["spec"].get("nodeName").is_some()) {
