@@ -37,6 +37,10 @@ const ASKED: SignedDuration = SignedDuration::from_secs(60);
 /// upstream does not wait at all.
 const JUDGED: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long an object that went when it was released counts as gone although the cache shows it. Then it is released once more, in case that the
+/// server has it again.
+const RELEASED: SignedDuration = SignedDuration::from_secs(10);
+
 /// How long nobody asks for an owner again after the server could not tell.
 const FAILED: SignedDuration = SignedDuration::from_secs(1);
 
@@ -108,7 +112,7 @@ struct Known {
     /// Since when an owner that nobody blocks has waited for the others to be looked at.
     unjudged: Recent<Uid, Timestamp>,
     /// Objects that went when we released them, and which the cache may show for a moment still.
-    released: Recent<Uid, ()>,
+    released: Recent<Uid, Timestamp>,
     /// Objects that were told about, by uid.
     told: Recent<Uid, Told>,
     /// Kinds that take no strategic patch, as the server said.
@@ -253,7 +257,11 @@ impl Facts {
 
     /// Whether an object went when we released it.
     pub(crate) fn released(&self, object: &Meta) -> bool {
-        object.deleting.is_some() && self.known().released.get(&object.uid).is_some()
+        if object.deleting.is_none() {
+            return false;
+        }
+        let known = self.known();
+        !known.released.is_empty() && known.released.get(&object.uid).is_some_and(|at| self.now().duration_since(*at) <= RELEASED)
     }
 
     /// Whether the server refused strategic patches of a kind.
@@ -296,6 +304,10 @@ impl Facts {
 /// Keeps what a pass was told.
 pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) {
     let mut known = facts.known();
+    // What was asked before the server went back, and answered after, says nothing of what is there now.
+    if known.restores != snap.restores {
+        return;
+    }
     let Some(object) = &snap.object else {
         known.met.remove(&snap.key);
         return;
@@ -335,7 +347,7 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
             (Write::Delete { propagation: Some(Propagation::Foreground), target, .. }, Done::Written(answer)) => {
                 known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits(answer.version), now));
             }
-            (Write::Patch { target, .. }, Done::Written(answer)) if answer.gone => known.released.insert(target.uid.clone(), ()),
+            (Write::Patch { target, .. }, Done::Written(answer)) if answer.gone => known.released.insert(target.uid.clone(), now),
             (Write::Patch { target, .. }, Done::Failed(failure)) if failure.kind == FailureKind::NotAllowed => {
                 known.merge_only.insert(target.kind);
             }

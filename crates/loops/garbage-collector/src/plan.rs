@@ -73,7 +73,7 @@ pub(crate) fn verdict(snap: &Snapshot) -> Verdict {
         Held::ByOrphans(_) => return if listed { Verdict::Orphan } else { Verdict::Nothing },
         Held::ByDependents { blocked: true, .. } => return Verdict::Nothing,
         Held::ByDependents { .. } if !listed => return Verdict::Nothing,
-        Held::ByDependents { unjudged: true, .. } => return Verdict::Wait,
+        Held::ByDependents { unjudged: true, .. } | Held::Released => return Verdict::Wait,
         Held::ByDependents { .. } => return Verdict::Release,
         Held::Not => {}
     }

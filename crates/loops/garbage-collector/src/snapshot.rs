@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub told: Option<Told>,
     /// What its own deletion waits for.
     pub held: Held,
+    /// How often the server had gone back in time.
+    pub restores: u64,
     /// Whether anything depends on it, and whether all that does waits for others already.
     pub dependents: Dependents,
     /// What its deletion met, when that was another version.
@@ -72,6 +74,8 @@ pub enum Held {
     /// Nothing.
     #[default]
     Not,
+    /// Nothing any more: it went when it was released, and the cache has yet to show that.
+    Released,
     /// Take the references of these dependents away (at most a batch of them), then the finalizer `orphan`.
     ByOrphans(Vec<(Kind, Meta)>),
     /// Wait until no dependent blocks any more, then take the finalizer `foregroundDeletion` away.
@@ -120,6 +124,7 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
         asked_since: None,
         told: None,
         held: Held::Not,
+        restores: stores.restores(),
         dependents: Dependents::None,
         met: None,
         forms: BTreeMap::new(),
@@ -128,8 +133,7 @@ pub(crate) fn take(stores: &Stores, key: &Key, facts: &Facts) -> Snapshot {
     };
     let Some((kind, at)) = object_of(stores, key) else { return snap };
     let header = stores.any(kind).and_then(|store| store.header(&at.namespace, &at.name)).and_then(|header| header.meta());
-    // What went when it was released is gone, whatever the cache still shows.
-    let Some(meta) = header.filter(|meta| !facts.released(meta)) else { return snap };
+    let Some(meta) = header else { return snap };
     snap.object = Some(Object { kind, meta: meta.clone() });
     if meta.deleting.is_some() {
         snap.held = held(stores, facts, kind, meta);
@@ -195,6 +199,9 @@ fn form(stores: &Stores, facts: &Facts, kind: Kind) -> PatchForm {
 }
 
 fn held(stores: &Stores, facts: &Facts, kind: Kind, meta: &Meta) -> Held {
+    if facts.released(meta) {
+        return Held::Released;
+    }
     if meta.held_by(ORPHAN) {
         return Held::ByOrphans(
             standing::dependents(stores, kind, meta).take(BATCH).map(|(kind, dependent)| (kind, dependent.clone())).collect(),

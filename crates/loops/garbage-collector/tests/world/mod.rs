@@ -16,7 +16,7 @@ use evenkeel_garbage_collector::{
     Clock, GarbageCollector, Interlock,
     imagined::{Server, by_default},
 };
-use evenkeel_plan::{ControlLoop, Done, Failure, FailureKind, Next, Outcome, PatchForm, Propagation, Write};
+use evenkeel_plan::{Answer, ControlLoop, Done, Failure, FailureKind, Next, Outcome, PatchForm, Propagation, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -407,8 +407,8 @@ impl World {
                 let wait = Wait::Gone { kind: target.kind, key: target.key.clone(), uid: target.uid.clone() };
                 self.cache.wrote(waiter, wait);
             }
-            (Write::Patch { target, .. }, Done::Written(_)) => {
-                self.cache.wrote(waiter, Wait::Reached { kind: target.kind, version: Version(self.server.version()) });
+            (Write::Patch { target, .. }, Done::Written(Answer { version: Some(version), .. })) => {
+                self.cache.wrote(waiter, Wait::Reached { kind: target.kind, version: *version });
             }
             _ => {}
         }
