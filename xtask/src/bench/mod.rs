@@ -30,6 +30,8 @@ pub struct Options {
     pub noise: bool,
     /// Which cases; none: all (gc).
     pub cases: Vec<String>,
+    /// How often each case is measured (gc).
+    pub rounds: Option<u64>,
     /// Sizes, in percent of the full ones (gc, idle with noise).
     pub scale: Option<u64>,
 }
@@ -76,6 +78,7 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
             "--pods" => options.pods = Some(number()?),
             "--seconds" => options.seconds = Some(number()?),
             "--case" => options.cases.extend(value.split(',').map(str::to_owned)),
+            "--rounds" => options.rounds = Some(number()?),
             "--scale" => options.scale = Some(number()?),
             _ => return Err(Failure::Usage(format!("no such flag: {flag}"))),
         }
