@@ -70,7 +70,8 @@ struct Keeping {
 }
 
 /// For watches and lists: a dead peer is noticed within a minute, even by a watch that has nothing to say. Each has a connection of its own:
-/// servers allow so many streams on one (100 of Go's by default), and there may be a watch for each of thousands of kinds.
+/// servers allow so many streams on one, and there may be a watch for each of thousands of kinds
+/// (docs/decisions/0007-one-connection-for-requests.md).
 const WATCHES: Keeping = Keeping {
     connect: Duration::from_secs(10),
     ask_after: Duration::from_secs(30),
