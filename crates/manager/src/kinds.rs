@@ -61,6 +61,8 @@ pub(crate) struct Kinds {
     /// Kinds that were found once.
     known: BTreeSet<Kind>,
     mapping: Mapping,
+    /// How often the server had gone back in time when everything was looked at last.
+    restores: u64,
 }
 
 struct Running {
@@ -96,6 +98,7 @@ impl Kinds {
             awaited: BTreeMap::new(),
             known: BTreeSet::new(),
             mapping: Mapping::default(),
+            restores: 0,
         }
     }
 
@@ -155,6 +158,7 @@ impl Kinds {
                 self.errors.inc();
                 warn!(error, "what the server serves is not known; all kinds stay as they are");
             }
+            self.doubt();
             let next = Instant::now() + soon.next().copied().unwrap_or(PERIOD);
             loop {
                 let defined = self.defined.clone();
@@ -187,6 +191,15 @@ impl Kinds {
         });
         drop(stores);
         if self.awaited.len() < before {
+            self.tell();
+        }
+    }
+
+    /// Has everything looked at after the server has gone back in time, or a store was found wrong: what failed meanwhile, on an old cache, need
+    /// not wait for the end of its back-off.
+    fn doubt(&mut self) {
+        let restores = self.cache.read().restores();
+        if restores != std::mem::replace(&mut self.restores, restores) {
             self.tell();
         }
     }

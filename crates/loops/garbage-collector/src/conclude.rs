@@ -1,4 +1,4 @@
-use evenkeel_plan::{Event, Next, ObjectReference, Outcome, Plan, Report};
+use evenkeel_plan::{Event, Next, ObjectReference, Outcome, Report};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -18,7 +18,7 @@ const SELDOM: SignedDuration = SignedDuration::from_secs(5);
 /// Most owners that an explanation names.
 const NAMED: usize = 10;
 
-pub(crate) fn conclude(snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report {
+pub(crate) fn conclude(snap: &Snapshot, outcome: &Outcome, now: Timestamp) -> Report {
     let Some(object) = &snap.object else { return Report::default() };
     let verdict = verdict(snap);
     let at = |time: Timestamp, wait: SignedDuration| Next::At(time.saturating_add(wait).unwrap_or(now));
@@ -43,7 +43,7 @@ pub(crate) fn conclude(snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Tim
         (Verdict::Nothing, None) if matches!(&snap.met, Some(Met::Found { meta, .. }) if meta.uid == object.meta.uid) => {
             Next::Retry("the cache has yet to show what was found".to_owned())
         }
-        (Verdict::Orphan, None) if plan.writes().count() > 0 => Next::Again,
+        (Verdict::Orphan, None) => Next::Again,
         _ => Next::OnChange,
     };
     let about = || ObjectReference::to(object.kind, &object.meta);

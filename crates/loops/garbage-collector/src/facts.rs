@@ -339,12 +339,10 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
                 asked.remove(&(*kind, key)).into_iter().flatten().for_each(|owner| answered(&mut known, owner, done, now));
             }
             // The server's answers to our own writes are live reads.
-            (Write::Delete { target, .. }, Done::Written(answer)) if answer.gone => {
-                if snap.dependents != Dependents::None {
-                    known.gone.insert(Identity::was(target.kind, &target.key, &target.uid), true);
-                }
+            (Write::Delete { target, .. }, Done::Written(answer)) if answer.gone && snap.dependents != Dependents::None => {
+                known.gone.insert(Identity::was(target.kind, &target.key, &target.uid), true);
             }
-            (Write::Delete { propagation: Some(Propagation::Foreground), target, .. }, Done::Written(answer)) => {
+            (Write::Delete { propagation: Some(Propagation::Foreground), target, .. }, Done::Written(answer)) if !answer.gone => {
                 known.seen.insert(Identity::was(target.kind, &target.key, &target.uid), (Seen::Waits(answer.version), now));
             }
             (Write::Patch { target, .. }, Done::Written(answer)) if answer.gone => known.released.insert(target.uid.clone(), now),

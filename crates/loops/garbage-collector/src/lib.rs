@@ -126,8 +126,8 @@ impl ControlLoop for GarbageCollector {
         triggers::answered(snap, plan, outcome, stores, &self.facts)
     }
 
-    fn conclude(&self, snap: &Snapshot, plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report {
-        conclude::conclude(snap, plan, outcome, now)
+    fn conclude(&self, snap: &Snapshot, _plan: &Plan, outcome: &Outcome, now: Timestamp) -> Report {
+        conclude::conclude(snap, outcome, now)
     }
 
     fn explain(&self, snap: &Snapshot, _plan: &Plan) -> Option<String> {

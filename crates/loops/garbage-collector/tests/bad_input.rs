@@ -26,7 +26,8 @@ fn ten_thousand_absent_owners_of_one_object() {
     world.run();
     assert_eq!(world.names(), [""; 0]);
     assert_eq!(world.log.len(), COUNT + 3);
-    assert!(world.passes < 60, "{} passes", world.passes);
+    // A pass asks for 500 owners at most, so that other keys have their turn.
+    assert!((COUNT / 500..60).contains(&world.passes), "{} passes", world.passes);
     assert!(start.elapsed() < PROMPTLY, "{:?}", start.elapsed());
 }
 

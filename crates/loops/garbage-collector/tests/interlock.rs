@@ -199,6 +199,18 @@ fn a_release_outlives_the_leader_to_whom_it_was_said() {
     assert!(told(&world, "CollectionHeld").is_empty());
 }
 
+#[test]
+fn a_release_of_one_batch_lets_no_other_go() {
+    let (mut world, interlock) = world(&[("a", 40)], true);
+    interlock.lead(&["configmaps-1".to_owned(), "secrets-1".to_owned()], &[]);
+    assert!(interlock.release(&["secrets-1".to_owned()]));
+    assert!(!interlock.release(&["secrets-1".to_owned()]), "once is enough");
+    world.delete("Secret", "a", Background);
+    world.run();
+    assert_eq!(left(&world, "a"), 40);
+    assert!(interlock.release(&["configmaps-1".to_owned()]));
+}
+
 /// Somebody else may delete what is held, too: nobody waits for its release any more.
 #[test]
 fn a_batch_ends_with_its_last_object_whoever_deletes_that() {

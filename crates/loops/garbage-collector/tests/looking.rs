@@ -243,6 +243,13 @@ fn an_owner_that_comes_back_in_the_same_life_holds_what_it_owns() {
     world.create("ConfigMap", "o", &[]);
     world.watch();
     world.create("Secret", "second", &[owner("ConfigMap", "o")]);
-    world.run();
+    world.watch();
+    world.look_at("Secret", "second");
     assert_eq!(world.names(), ["o", "second"]);
+}
+
+#[test]
+fn every_kind_is_heard_of() {
+    let world = World::new();
+    assert!(served().into_iter().all(|kind| world.collector.hears(kind)));
 }

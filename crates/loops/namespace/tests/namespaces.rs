@@ -67,6 +67,18 @@ fn a_namespace_is_emptied_in_order_and_released() {
     assert!(world.log.is_empty());
 }
 
+/// garbage-collection C3: half of the longest grace period and a second, whatever is left of a second.
+#[test]
+fn a_part_of_a_second_counts_as_a_whole_one() {
+    let mut world = World::new(&[("pods", "p", running(30))]);
+    assert_eq!((world.pass(), world.control_loop.remembered()), (Next::Again, 1), "how far it is");
+    assert_eq!((world.round(), world.control_loop.remembered()), (after(&world, 30 / 2 + 1), 0), "the next round begins anew");
+    world.now += SignedDuration::from_millis(1_500);
+    assert_eq!(world.round(), after(&world, 29 / 2 + 1));
+    world.now += SignedDuration::from_millis(1_500);
+    assert_eq!(world.round(), after(&world, 27 / 2 + 1));
+}
+
 /// garbage-collection C6.3
 #[test]
 fn finalizers_of_others_in_the_spec_stay() {
