@@ -253,3 +253,18 @@ fn every_kind_is_heard_of() {
     let world = World::new();
     assert!(served().into_iter().all(|kind| world.collector.hears(kind)));
 }
+
+/// garbage-collection A17.6: the list will show it, and everything is looked at then.
+#[test]
+fn nobody_is_asked_for_while_its_kind_is_being_listed() {
+    let mut world = World::new();
+    world.create("ConfigMap", "o", &[]);
+    world.create("Secret", "s", &[owner("ConfigMap", "o")]);
+    world.unlist("ConfigMap");
+    world.look_at("Secret", "s");
+    world.run();
+    assert!(world.log.is_empty(), "{:?}", world.log);
+    world.list("ConfigMap");
+    world.run();
+    assert!(world.log.is_empty(), "{:?}", world.log);
+}
