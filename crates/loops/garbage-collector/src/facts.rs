@@ -361,7 +361,7 @@ pub(crate) fn learn(facts: &Facts, snap: &Snapshot, plan: &Plan, outcome: &Outco
     if !conflict && !awaited {
         known.met.remove(&snap.key);
     }
-    // Announced or not, it is known by now whether it waits.
+    // The answer is there, whatever it was: whoever still wants to know asks.
     let announced = plan.writes().any(|write| matches!(write, Write::Delete { propagation: Some(Propagation::Foreground), .. }));
     if announced {
         known.asked.remove(&Identity::was(object.kind, &object.meta.key(), &object.meta.uid));

@@ -1,10 +1,11 @@
 //! What the answers to the collector's own writes tell is acted on before the cache shows it.
 
-use evenkeel_api::{Key, Version};
-use evenkeel_garbage_collector::key_of;
+use evenkeel_api::{Key, Uid, Version};
+use evenkeel_garbage_collector::{Snapshot, key_of};
 use evenkeel_plan::{
-    Answer, ControlLoop, Done, Outcome,
+    Answer, ControlLoop, Done, Outcome, Plan,
     Propagation::{Background, Foreground},
+    Write,
 };
 use serde_json::Value;
 
@@ -22,6 +23,29 @@ fn chain() -> World {
     world.create("ConfigMap", "c", &[blocking("ConfigMap", "b")]);
     world.run();
     world
+}
+
+/// A pass of b that has begun, and whose answer is on the way.
+struct Pass {
+    snap: Snapshot,
+    plan: Plan,
+}
+
+impl Pass {
+    fn begin(world: &World) -> Self {
+        let snap = world.collector.snapshot(&world.stores(), &key(world, "ConfigMap", "b"));
+        let plan = world.collector.plan(&snap, world.now());
+        assert_eq!(plan.writes().map(Write::verb).collect::<Vec<_>>(), ["delete"]);
+        Self { snap, plan }
+    }
+
+    /// The answer comes: the version that is left, if any, or that it is gone. What is looked at because of it.
+    fn end(self, world: &World, version: Option<Version>, gone: bool) -> Vec<Key> {
+        let outcome = Outcome { steps: vec![vec![Done::Written(Answer { uid: Uid::new("uid-b"), version, gone })]] };
+        world.collector.remember(&self.snap, &self.plan, &outcome, world.now());
+        let told = world.collector.answered(&self.snap, &self.plan, &outcome, &world.stores());
+        told.into_iter().map(|trigger| trigger.key).collect()
+    }
 }
 
 /// garbage-collection A4
@@ -45,13 +69,7 @@ fn an_answer_that_does_not_say_that_it_is_gone_says_nothing() {
     let mut world = chain();
     world.delete("ConfigMap", "a", Background);
     world.watch();
-    let key = key(&world, "ConfigMap", "b");
-    let snap = world.collector.snapshot(&world.stores(), &key);
-    let plan = world.collector.plan(&snap, world.now());
-    let uid = find(&world.server, "ConfigMap", "b").uid.clone();
-    let outcome = Outcome { steps: vec![vec![Done::Written(Answer { uid, version: Some(Version(9)), gone: false })]] };
-    world.collector.remember(&snap, &plan, &outcome, world.now());
-    assert_eq!(world.collector.answered(&snap, &plan, &outcome, &world.stores()), []);
+    assert_eq!(Pass::begin(&world).end(&world, Some(Version(9)), false), []);
     world.look_at("ConfigMap", "c");
     assert!(world.log.is_empty(), "{:?}", world.log);
 }
@@ -109,16 +127,12 @@ fn an_answer_from_before_a_restore_says_nothing() {
     let mut world = chain();
     world.delete("ConfigMap", "a", Background);
     world.watch();
-    let key_of_b = key(&world, "ConfigMap", "b");
-    let snap = world.collector.snapshot(&world.stores(), &key_of_b);
-    let plan = world.collector.plan(&snap, world.now());
-    let uid = find(&world.server, "ConfigMap", "b").uid.clone();
-    let outcome = Outcome { steps: vec![vec![Done::Written(Answer { uid, version: None, gone: true })]] };
+    let pass = Pass::begin(&world);
     // b is there again, and stays: its owner was never gone.
     world.create("ConfigMap", "a", &[]);
     world.restore();
     world.run();
-    world.collector.remember(&snap, &plan, &outcome, world.now());
+    pass.end(&world, None, true);
     world.look_at("ConfigMap", "c");
     world.run();
     assert!(world.log.is_empty(), "{:?}", world.log);
@@ -133,20 +147,13 @@ fn who_hears_of_a_waiting_owner_before_its_answer_asks_nobody() {
     world.watch();
     world.look_at("ConfigMap", "b");
     assert_eq!(world.take_log(), ["get ConfigMap/a"]);
-    // A pass of b has begun, and its answer is on the way.
-    let key_of_b = key(&world, "ConfigMap", "b");
-    let snap = world.collector.snapshot(&world.stores(), &key_of_b);
-    let plan = world.collector.plan(&snap, world.now());
-    assert_eq!(plan.writes().count(), 1);
+    let pass = Pass::begin(&world);
     world.delete("ConfigMap", "b", Foreground);
     world.watch();
     world.look_at("ConfigMap", "c");
     assert!(world.log.is_empty(), "{:?}", world.log);
-    let b = find(&world.server, "ConfigMap", "b");
-    let outcome = Outcome { steps: vec![vec![Done::Written(Answer { uid: b.uid.clone(), version: Some(b.version), gone: false })]] };
-    world.collector.remember(&snap, &plan, &outcome, world.now());
-    let told = world.collector.answered(&snap, &plan, &outcome, &world.stores());
-    assert_eq!(told.into_iter().map(|trigger| trigger.key).collect::<Vec<_>>(), [key(&world, "ConfigMap", "c")]);
+    let waits = find(&world.server, "ConfigMap", "b").version;
+    assert_eq!(pass.end(&world, Some(waits), false), [key(&world, "ConfigMap", "c")]);
     world.look_at("ConfigMap", "c");
     assert_eq!(world.log, ["delete ConfigMap/c Background"]);
 }
@@ -194,17 +201,8 @@ fn what_the_cache_shows_since_counts_more_than_an_answer() {
 fn an_answer_concerns_only_who_means_that_owner() {
     let mut world = chain();
     world.create_in("other", "ConfigMap", "d", &[owner("ConfigMap", "b")]);
-    world.create_in("other", "ConfigMap", "b2", &[]);
-    world.run();
-    world.take_log();
     world.delete("ConfigMap", "a", Background);
     world.watch();
-    let key_of_b = key(&world, "ConfigMap", "b");
-    let snap = world.collector.snapshot(&world.stores(), &key_of_b);
-    let plan = world.collector.plan(&snap, world.now());
-    let uid = find(&world.server, "ConfigMap", "b").uid.clone();
-    let outcome = Outcome { steps: vec![vec![Done::Written(Answer { uid, version: None, gone: true })]] };
-    world.collector.remember(&snap, &plan, &outcome, world.now());
-    let told = world.collector.answered(&snap, &plan, &outcome, &world.stores());
-    assert_eq!(told.into_iter().map(|trigger| trigger.key).collect::<Vec<_>>(), [key(&world, "ConfigMap", "c")]);
+    assert!(world.stores().dependents(&Uid::new("uid-b")).any(|(_, dependent)| *dependent.name == *"d"), "it names that uid");
+    assert_eq!(Pass::begin(&world).end(&world, None, true), [key(&world, "ConfigMap", "c")]);
 }
